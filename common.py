@@ -1,0 +1,543 @@
+"""What the networks share: data, training, testing, the command line.
+
+The words below mean the same in every file of this project.
+
+    images    (B, 1, 28, 28) float32, from 0 (background) to 1 (ink)
+    labels    (B,) int64, the digits that the images show
+    scores    (B, 10), a network's output: its answer is the highest one
+    accuracy  fraction of the test images that are answered correctly
+    epoch     one pass over the training images, in batches of ten
+    lr, wd    learning rate and weight decay of gradient descent
+"""
+
+import argparse
+import gzip
+import json
+import math
+import os
+import platform
+import re
+import tempfile
+import time
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import pad
+from torch.utils.data import DataLoader, Subset
+from torchvision.datasets import MNIST
+from torchvision.datasets.utils import check_integrity
+from torchvision.transforms import ToTensor
+from tqdm import tqdm
+
+IMAGE_WIDTH = 28
+BATCH_SIZE = 10
+TEST_BATCH_SIZE = 1000  # changes how fast a test is, not its outcome
+DATA = Path(__file__).resolve().parent / "data"
+UNPACKED_MD5 = (  # in the order of MNIST.resources, which has the archives'
+    "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624",
+    "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637")
+TO_FLOAT = ToTensor()  # PIL image -> (1, 28, 28) float32 in [0, 1]
+
+
+# Data
+
+def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
+    """Returns MNIST, whose items are (image (1, 28, 28), label int).
+
+    Another transform is given a PIL image. Raises RuntimeError, which names
+    the file, if the data is damaged and can be neither mended nor downloaded.
+    """
+    mend_files(Path(root, "MNIST", "raw"), download)
+    return MNIST(root, train=train, transform=transform, download=download)
+
+
+def mend_files(raw, download):
+    """Unpacks MNIST's files where they are missing or altered; torchvision
+    itself only looks whether they are there."""
+    for (archive, md5), unpacked_md5 in zip(MNIST.resources, UNPACKED_MD5):
+        file = raw / Path(archive).stem
+        if check_integrity(file, unpacked_md5):
+            continue
+        if not check_integrity(raw / archive, md5):
+            problem = f"{file} and its archive are missing or damaged"
+            if not download:
+                raise RuntimeError(f"{problem}; allow download=True")
+            fetch_archives(raw, problem)
+        with replacing(file) as unpacked:
+            unpacked.write(gzip.decompress((raw / archive).read_bytes()))
+
+
+def fetch_archives(raw, problem):
+    """Has torchvision download all of MNIST aside, then moves it to raw."""
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=raw) as aside:
+            MNIST(aside, download=True)
+            for path in Path(aside, "MNIST", "raw").glob("*.gz"):
+                os.replace(path, raw / path.name)
+    except (RuntimeError, OSError) as error:
+        raise RuntimeError(f"{problem}, and the download failed; restore it "
+                           "(git checkout -- data) or go online") from error
+
+
+@contextmanager
+def replacing(path):
+    """Yields a file to write, which takes the place of path once it is whole;
+    until then path stays as it was, whatever happens."""
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def identity(images):
+    """Returns the images (..., 28, 28) as they are."""
+    return images
+
+
+def shift_right(images):
+    """Returns the images (..., 28, 28) moved right by a pixel."""
+    return pad(images, (1, -1, 0, 0))
+
+
+def shift_left(images):
+    """Returns the images (..., 28, 28) moved left by a pixel."""
+    return pad(images, (-1, 1, 0, 0))
+
+
+def shift_up(images):
+    """Returns the images (..., 28, 28) moved up by a pixel."""
+    return pad(images, (0, 0, -1, 1))
+
+
+def shift_down(images):
+    """Returns the images (..., 28, 28) moved down by a pixel."""
+    return pad(images, (0, 0, 1, -1))
+
+
+SHIFTS = identity, shift_right, shift_left, shift_up, shift_down
+
+
+def get_extended_dataset(root=DATA, train=True, transform=TO_FLOAT,
+                         download=True):
+    """Returns MNIST with each image five times, moved by each of SHIFTS.
+
+    Image i gives the items 5i to 5i + 4; items and errors are those of
+    get_dataset. The 300,000 training images take 235 MB.
+    """
+    dataset = get_dataset(root, train, transform, download)
+    images = torch.empty(len(dataset), len(SHIFTS), IMAGE_WIDTH, IMAGE_WIDTH,
+                         dtype=torch.uint8)
+    for k, shift in enumerate(SHIFTS):
+        images[:, k] = shift(dataset.data)
+    dataset.data = images.flatten(0, 1)
+    dataset.targets = dataset.targets.repeat_interleave(len(SHIFTS))
+    return dataset
+
+
+def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
+    """Returns a loader of (images, labels) batches, the last maybe smaller.
+
+    Takes any map-style dataset. The order is drawn anew in every epoch, from
+    torch's global random generator.
+    """
+    whole = dataset
+    while isinstance(whole, Subset):
+        whole = whole.dataset
+    in_memory = (type(whole) is MNIST and whole.target_transform is None
+                 and isinstance(whole.transform, ToTensor))
+    loader = MemoryLoader if in_memory else DataLoader
+    return loader(dataset, batch_size, shuffle)
+
+
+class MemoryLoader(DataLoader):
+    """A DataLoader of MNIST or a Subset of it, which picks and scales a
+    thousand images at once and cuts the batches from them."""
+
+    def __iter__(self):
+        dataset, order = self.dataset, torch.tensor(list(self.sampler))
+        while isinstance(dataset, Subset):
+            order = torch.as_tensor(dataset.indices)[order]
+            dataset = dataset.dataset
+        size = self.batch_size
+        for part in order.split(max(1000 // size, 1) * size):
+            images = dataset.data.index_select(0, part).unsqueeze(1).float()
+            yield from zip(images.div_(255).split(size),
+                           dataset.targets[part].split(size))
+
+
+def get_train_loader():
+    """Returns a loader of the 60,000 training images, shuffled."""
+    return get_loader(get_dataset())
+
+
+def get_extended_train_loader():
+    """Returns a loader of the 300,000 shifted training images, shuffled."""
+    return get_loader(get_extended_dataset())
+
+
+def get_test_loader():
+    """Returns a loader of the 10,000 test images, in their order."""
+    return get_loader(get_dataset(train=False), TEST_BATCH_SIZE, shuffle=False)
+
+
+# Training and testing
+
+class PlainSGD(torch.optim.SGD):
+    """torch.optim.SGD for no momentum: the same weights up to rounding,
+    without the bookkeeping that takes longer than a small net's update."""
+
+    def zero_grad(self, set_to_none=True):
+        """Forgets the gradients."""
+        for group in self.param_groups:
+            for weights in group["params"]:
+                weights.grad = None
+
+    @torch.no_grad()
+    def step(self):
+        """Moves the weights against their gradients, and decays them."""
+        for group in self.param_groups:
+            lr, wd = group["lr"], group["weight_decay"]
+            for weights in group["params"]:
+                if weights.grad is not None:
+                    if wd:
+                        weights.mul_(1 - lr * wd)
+                    weights.add_(weights.grad, alpha=-lr)
+
+    step.hooked = True  # or torch wraps it, for profilers: 0.05 ms a step
+
+
+def train_and_test_network(net, num_epochs=60, lr=0.1, wd=0,
+                           loss_function=nn.CrossEntropyLoss(),
+                           train_loader=None, test_loader=None,
+                           checkpoint=None, history=None):
+    """Trains net by gradient descent, testing it after every epoch and at the
+    end; returns the accuracies, one an epoch.
+
+    Loaders default to MNIST; train_network tells of the last two arguments.
+    """
+    if train_loader is None:
+        train_loader = get_train_loader()
+    if test_loader is None:
+        test_loader = get_test_loader()
+    sgd = PlainSGD(net.parameters(), lr=lr, weight_decay=wd)
+    accuracies = train_network(net, train_loader, num_epochs, loss_function,
+                               sgd, test_loader, checkpoint, history)
+    print()
+    test_network(net, test_loader)
+    return accuracies
+
+
+def train_network(model, data_loader, num_epochs, loss_function, optimizer,
+                  test_loader=None, checkpoint=None, history=None):
+    """Trains model, testing it after every epoch; returns the accuracies.
+
+    data_loader, test_loader: iterables of (images, labels) batches; without
+        a test_loader, MNIST's test images.
+    checkpoint: a file, written after every epoch. If it is there already,
+        training goes on from it, to the end it would have had uninterrupted.
+    history: a dict, which gets the lists test_accuracy (fractions) and
+        seconds (of training and testing), one value an epoch.
+
+    Raises FloatingPointError at the end of an epoch whose loss or weights
+    became nan or infinite, and ValueError for a checkpoint that is
+    damaged or of another run.
+    """
+    if test_loader is None:
+        test_loader = get_test_loader()
+    model.to(memory_format=torch.channels_last)  # for faster convolutions
+    history = {} if history is None else history
+    history.update(test_accuracy=[], seconds=[])
+    if checkpoint is not None:
+        settings = describe_run(model, optimizer, data_loader, test_loader)
+        resume(checkpoint, settings, num_epochs, model, optimizer, history)
+    for epoch in range(len(history["seconds"]) + 1, num_epochs + 1):
+        start = time.perf_counter()
+        info = f"Epoch {epoch}/{num_epochs}"
+        train_epoch(model, data_loader, loss_function, optimizer, info)
+        history["test_accuracy"].append(test_network(model, test_loader, info))
+        history["seconds"].append(time.perf_counter() - start)
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, settings, model, optimizer, history)
+    return history["test_accuracy"]
+
+
+def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
+    """Trains model on every batch once; the errors are train_network's."""
+    device = next(model.parameters()).device
+    model.train()
+    batches, total = 0, 0
+    with tqdm(data_loader, info, leave=False, disable=None) as bar:
+        for batches, (images, labels) in enumerate(bar, start=1):
+            loss = loss_function(model(images.to(device)), labels.to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+            if not bar.disable and batches % 100 == 0:
+                bar.set_postfix({"loss": total.item() / batches}, False)
+    if batches == 0:
+        raise ValueError(f"{info}: the training loader gave no batch; it has "
+                         "to give its batches anew in every epoch")
+    weights = sum(p.detach().sum().item() for p in model.parameters())
+    if not math.isfinite(total.item() + weights):
+        raise FloatingPointError(
+            f"{info}: training diverged (mean loss {total.item() / batches}, "
+            f"sum of weights {weights}); try a lower learning rate")
+
+
+@contextmanager
+def testing(model):
+    """Within it nothing is learned or dropped out; after it, the model's
+    mode and the random generators are as before."""
+    was_training = model.training
+    gpus = range(torch.cuda.device_count())
+    with torch.random.fork_rng(gpus), torch.no_grad():
+        try:
+            yield model.eval()
+        finally:
+            model.train(was_training)
+
+
+def test_network(model, data_loader, epoch_info=""):
+    """Prints and returns the accuracy of model on the loader's images."""
+    correct = total = 0
+    with testing(model):
+        for images, labels in data_loader:
+            scores = model(images.to(next(model.parameters()).device))
+            correct += (scores.argmax(1).cpu() == labels.cpu()).sum().item()
+            total += len(labels)
+    if total == 0:
+        raise ValueError("the test loader gave no image")
+    info = f", {epoch_info}" if epoch_info else ""
+    print(f"Test data results: {correct / total}{info}", flush=True)
+    return correct / total
+
+
+# Checkpoints and records
+
+def describe_run(model, optimizer, data_loader, test_loader):
+    """Returns {name: text} of what decides the outcome of an epoch, as far
+    as it shows without iterating the loaders."""
+    settings = {"net": type(model).__name__, "seed": torch.initial_seed(),
+                "device": next(model.parameters()).device.type,
+                **optimizer.defaults}
+    for name, loader in (("training data", data_loader),
+                         ("test data", test_loader)):
+        settings[name] = f"batch size {getattr(loader, 'batch_size', None)}"
+        data = getattr(loader, "dataset", loader)
+        while hasattr(data, "__len__"):
+            settings[name] += f", size {len(data)}"
+            data = getattr(data, "dataset", None)  # what it is a Subset of
+    return {name: str(value) for name, value in settings.items()}
+
+
+def save_checkpoint(path, settings, model, optimizer, history):
+    """Writes all that is needed to go on as if never interrupted."""
+    with replacing(path) as file:
+        torch.save({
+            "settings": settings, "history": history,
+            "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+            "random": [torch.get_rng_state(),
+                       *torch.cuda.get_rng_state_all()]}, file)
+
+
+def resume(path, settings, num_epochs, model, optimizer, history):
+    """Goes back to where a checkpoint was written, if there is one."""
+    check_writable(path)
+    if not Path(path).exists():
+        return
+    saved = load_checkpoint(path)
+    for name, here in settings.items():
+        there = saved["settings"].get(name)
+        if there != here:
+            raise ValueError(f"{path} is of another run: {name} was {there}, "
+                             f"not {here}; choose another file")
+    done = len(saved["history"]["seconds"])
+    if done > num_epochs:
+        raise ValueError(f"{path} has {done} epochs, more than {num_epochs}; "
+                         "choose another file")
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    history.update(saved["history"])
+    torch.set_rng_state(saved["random"][0])
+    torch.cuda.set_rng_state_all(saved["random"][1:])
+    print(f"Going on from {path} after epoch {done}/{num_epochs}", flush=True)
+
+
+def load_checkpoint(path):
+    """Returns what save_checkpoint wrote; ValueError if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():  # torch.load looks at no checksum
+                raise zipfile.BadZipFile("wrong checksum")
+        saved = torch.load(path, "cpu", weights_only=True)
+        saved["settings"], saved["history"]  # missing in other torch files
+        return saved
+    except Exception as error:  # damage can make it raise nearly anything
+        raise ValueError(f"{path} is damaged or no checkpoint; move it away "
+                         "or choose another file") from error
+
+
+def check_writable(path):
+    """Raises ValueError if no file can be written at path."""
+    path = Path(path).absolute()
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"cannot write {path}: there is no such folder, or "
+                         "it cannot be written to")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"cannot write {path}: it is no plain file")
+
+
+def write_record(path, net, settings, history):
+    """Writes a run as JSON: what was run, how it went, and on what.
+
+    net: its class name
+    epochs, lr, wd, extend_data, seed, train_size, test_size, device: as run
+    batch_size: training images a step
+    test_accuracy: fractions, one an epoch
+    seconds: of training and testing, one an epoch
+    predictions: the net's answers for the 10,000 test images as a string of
+        as many digits, computed on the CPU in float32
+    threads, processor, python, torch: what it ran on
+    """
+    with testing(net.cpu()):
+        digits = torch.cat([net(images).argmax(1)
+                            for images, _ in get_test_loader()])
+    record = {
+        "net": type(net).__name__, **settings, "batch_size": BATCH_SIZE,
+        **history, "predictions": "".join(map(str, digits.tolist())),
+        "threads": torch.get_num_threads(), "processor": processor(),
+        "python": platform.python_version(), "torch": torch.__version__}
+    with replacing(path) as file:
+        file.write(json.dumps(record, indent=1).encode() + b"\n")
+
+
+def read_record(path):
+    """Returns the dict that write_record wrote, and whose fields it tells."""
+    return json.loads(Path(path).read_text())
+
+
+def processor():
+    """Returns the processor's name, or at least its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    name = re.search(r"model name\s*: (.*)", text)
+    return name[1] if name else platform.processor() or platform.machine()
+
+
+# Command line
+
+LIMITS = {"epochs": (1, 10**9), "lr": (0, 1e30), "wd": (0, 1e30),
+          "seed": (0, 2**63 - 1), "train_size": (1, 60000),
+          "test_size": (1, 10000)}
+FILES = "checkpoint", "save", "record"
+
+
+def make_parser(description, recipes):
+    """Returns a parser with the flags that all networks have."""
+    parser = argparse.ArgumentParser(
+        description=description, epilog=recipes,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--epochs", type=int, metavar="N", help="passes over the images")
+    add("--lr", type=float, metavar="RATE", help="learning rate")
+    add("--wd", type=float, metavar="RATE", help="weight decay")
+    add("--extend_data", action=argparse.BooleanOptionalAction,
+        help="train on each image and its four shifts by a pixel")
+    add("--seed", type=int, metavar="N", default=0,
+        help="fixes weights, order and dropout (default 0)")
+    add("--train-size", type=int, metavar="N", default=60000,
+        help="train on the first N images, counted before any extension")
+    add("--test-size", type=int, metavar="N", default=10000,
+        help="test on the first N images")
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
+        help="auto (the default) takes an accelerator if there is one")
+    add("--checkpoint", metavar="FILE",
+        help="keep the run in FILE after every epoch; go on if it is there")
+    add("--save", metavar="FILE", help="write the trained net's state_dict")
+    add("--record", metavar="FILE", help="write the run as JSON")
+    return parser
+
+
+def run_command_line(parser, args, net_class, recipe, loss_function):
+    """Runs what args ask for, by the recipe where they ask for nothing.
+
+    Ends the program with status 2 for bad input, 1 for a run that failed,
+    and 130 for Ctrl-C.
+    """
+    for name in ("epochs", "lr", "wd", "extend_data"):
+        if getattr(args, name) is None:
+            setattr(args, name, getattr(recipe, name))
+    try:
+        check_arguments(args)
+        train_and_keep(args, net_class, loss_function)
+    except (ValueError, RuntimeError) as error:
+        parser.error(str(error))
+    except (FloatingPointError, OSError) as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\n{parser.prog}: interrupted\n")
+
+
+def check_arguments(args):
+    """Raises ValueError for what cannot be; finds the device for auto."""
+    for name, (low, high) in LIMITS.items():
+        value = getattr(args, name)
+        if not low <= value <= high:
+            raise ValueError(f"--{name.replace('_', '-')} {value} is not from "
+                             f"{low} to {high}")
+    found = [kind for kind in ("cuda", "mps")
+             if getattr(torch, kind).is_available()] + ["cpu"]
+    if args.device == "auto":
+        args.device = found[0]
+    if args.device not in found:
+        raise ValueError(f"--device {args.device} is not there; there is "
+                         f"{' and '.join(found)}")
+    paths = [path for name, path in vars(args).items()
+             if name in FILES and path is not None]
+    for path in paths:
+        check_writable(path)
+    if len(set(map(os.path.realpath, paths))) < len(paths):
+        raise ValueError(f"--{', --'.join(FILES)} need a file each")
+
+
+def load_data(args):
+    """Returns loaders of the first images, as many as args ask for."""
+    get_train_data = get_extended_dataset if args.extend_data else get_dataset
+    train_data, test_data = get_train_data(), get_dataset(train=False)
+    if args.train_size < 60000:
+        size = args.train_size * len(train_data) // 60000
+        train_data = Subset(train_data, range(size))
+    if args.test_size < 10000:
+        test_data = Subset(test_data, range(args.test_size))
+    return (get_loader(train_data),
+            get_loader(test_data, TEST_BATCH_SIZE, shuffle=False))
+
+
+def train_and_keep(args, net_class, loss_function):
+    """Trains a net as args ask for, and writes the files that they name."""
+    settings = {name: value for name, value in vars(args).items()
+                if name not in ("net", *FILES)}
+    print(f"{net_class.__name__}, {torch.get_num_threads()} threads,",
+          ", ".join(f"{name} {value}" for name, value in settings.items()),
+          flush=True)
+    train_loader, test_loader = load_data(args)
+    torch.manual_seed(args.seed)
+    net, history = net_class().to(args.device), {}
+    train_and_test_network(net, args.epochs, args.lr, args.wd, loss_function,
+                           train_loader, test_loader, args.checkpoint, history)
+    if args.save:
+        with replacing(args.save) as file:
+            torch.save({name: weights.cpu().contiguous()
+                        for name, weights in net.state_dict().items()}, file)
+    if args.record:
+        write_record(args.record, net, settings, history)

@@ -1,0 +1,56 @@
+"""The dense network before the convolutional ones: 784-100-10, sigmoids.
+
+    python pytorch_mnist_dense.py
+
+trains it by mean squared error against the one-hot label, and ends with a
+line such as
+
+    Test data results: 0.9780
+"""
+
+from torch import nn, sigmoid
+from torch.nn.functional import mse_loss, one_hot
+
+from common import (IMAGE_WIDTH, make_parser, run_command_line,
+                    train_and_test_network)
+from pytorch_mnist_convnet import EXPERIMENTS
+
+RECIPE = EXPERIMENTS["dense"]
+
+
+class Net(nn.Module):
+    """One hidden layer of 100 sigmoid units; 79,510 parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden_layer = nn.Linear(IMAGE_WIDTH**2, 100)
+        self.output_layer = nn.Linear(100, 10)
+
+    def forward(self, images):                             # (N, 1, 28, 28)
+        x = sigmoid(self.hidden_layer(images.flatten(1)))  # (N, 100)
+        return sigmoid(self.output_layer(x))               # (N, 10)
+
+
+def mean_squared_error(outputs, labels):
+    """Returns the mean of (output - wanted)^2 over images and outputs, where
+    1 is wanted of the label's output and 0 of the others."""
+    return mse_loss(outputs, one_hot(labels, 10).to(outputs.dtype))
+
+
+def run_network(net, num_epochs=RECIPE.epochs, lr=RECIPE.lr, **options):
+    """Trains and tests net, as train_and_test_network does, which tells of
+    the options; returns the accuracies, one an epoch."""
+    return train_and_test_network(net, num_epochs, lr,
+                                  loss_function=mean_squared_error, **options)
+
+
+def main(argv=None):
+    """Runs the command line argv (None: that of the program)."""
+    parser = make_parser("Trains and tests the dense network on MNIST.",
+                         f"recipe: {RECIPE.recipe}")
+    run_command_line(parser, parser.parse_args(argv), Net, RECIPE,
+                     mean_squared_error)
+
+
+if __name__ == "__main__":
+    main()
