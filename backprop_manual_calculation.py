@@ -4,9 +4,8 @@ Prints the weights and the output before and after it; the last line is
 
     updated_a_l2 = 0.8515
 
-Layer l makes z = w_l a + b_l of the activation a before it (a_l0 is the
-input), and a_l = sigmoid(z). The cost is (a_l2 - target)^2; dx below is the
-derivative of the cost with respect to x.
+Layer l computes z_l = w_l a_(l-1) + b_l and a_l = sigmoid(z_l), a_l0 being the
+input. The cost is (a_l2 - target)^2; dz_l is its derivative by z_l.
 """
 
 import numpy as np
@@ -28,15 +27,11 @@ def feed_forward(weights, a_l0=INPUT):
 
 
 def gradient(weights, a_l0=INPUT, target=TARGET):
-    """Returns the derivative of the cost for each of the weights, by name.
-
-    The chain rule backwards; the derivative of a sigmoid a is a (1 - a).
-    """
+    """Returns the derivative of the cost by each of the weights, by name;
+    that of a sigmoid a is a (1 - a)."""
     a_l1, a_l2 = feed_forward(weights, a_l0)
-    da_l2 = 2 * (a_l2 - target)
-    dz_l2 = da_l2 * a_l2 * (1 - a_l2)
-    da_l1 = dz_l2 * weights["w_l2"]
-    dz_l1 = da_l1 * a_l1 * (1 - a_l1)
+    dz_l2 = 2 * (a_l2 - target) * a_l2 * (1 - a_l2)
+    dz_l1 = dz_l2 * weights["w_l2"] * a_l1 * (1 - a_l1)
     return {"w_l1": dz_l1 * a_l0, "b_l1": dz_l1,
             "w_l2": dz_l2 * a_l1, "b_l2": dz_l2}
 
@@ -44,13 +39,12 @@ def gradient(weights, a_l0=INPUT, target=TARGET):
 def train_step(weights, a_l0=INPUT, target=TARGET, step_size=STEP_SIZE):
     """Returns the weights after one step of gradient descent."""
     slopes = gradient(weights, a_l0, target)
-    return {name: value - step_size * slopes[name]
-            for name, value in weights.items()}
+    return {name: weights[name] - step_size * slopes[name] for name in weights}
 
 
 def print_values(prefix, weights, a_l2):
     """Prints the weights and the output, rounded to four decimals."""
-    for name, value in (*weights.items(), ("a_l2", a_l2)):
+    for name, value in {**weights, "a_l2": a_l2}.items():
         print(f"{prefix}{name} = {round(float(value), 4)}")
 
 

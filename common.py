@@ -13,7 +13,6 @@ The words below mean the same in every file of this project.
 import argparse
 import gzip
 import json
-import math
 import os
 import platform
 import re
@@ -47,16 +46,15 @@ TO_FLOAT = ToTensor()  # PIL image -> (1, 28, 28) float32 in [0, 1]
 def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
     """Returns MNIST, whose items are (image (1, 28, 28), label int).
 
-    Another transform is given a PIL image. Raises RuntimeError, which names
-    the file, if the data is damaged and can be neither mended nor downloaded.
+    Another transform is given a PIL image. RuntimeError names a file that is
+    damaged and can be neither mended nor downloaded.
     """
     mend_files(Path(root, "MNIST", "raw"), download)
     return MNIST(root, train=train, transform=transform, download=download)
 
 
 def mend_files(raw, download):
-    """Unpacks MNIST's files where they are missing or altered; torchvision
-    itself only looks whether they are there."""
+    """Unpacks the files anew that are not whole, as torchvision does not."""
     for (archive, md5), unpacked_md5 in zip(MNIST.resources, UNPACKED_MD5):
         file = raw / Path(archive).stem
         if check_integrity(file, unpacked_md5):
@@ -85,8 +83,7 @@ def fetch_archives(raw, problem):
 
 @contextmanager
 def replacing(path):
-    """Yields a file to write, which takes the place of path once it is whole;
-    until then path stays as it was, whatever happens."""
+    """Yields a file to write, which takes path's place once it is whole."""
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -159,8 +156,8 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
 
 
 class MemoryLoader(DataLoader):
-    """A DataLoader of MNIST or a Subset of it, which picks and scales a
-    thousand images at once and cuts the batches from them."""
+    """A DataLoader of MNIST or a Subset of it, which picks and scales about
+    a thousand images at once and cuts the batches from them."""
 
     def __iter__(self):
         dataset, order = self.dataset, torch.tensor(list(self.sampler))
@@ -195,15 +192,9 @@ class PlainSGD(torch.optim.SGD):
     """torch.optim.SGD for no momentum: the same weights up to rounding,
     without the bookkeeping that takes longer than a small net's update."""
 
-    def zero_grad(self, set_to_none=True):
-        """Forgets the gradients."""
-        for group in self.param_groups:
-            for weights in group["params"]:
-                weights.grad = None
-
     @torch.no_grad()
     def step(self):
-        """Moves the weights against their gradients, and decays them."""
+        """Decays the weights, and moves them downhill."""
         for group in self.param_groups:
             lr, wd = group["lr"], group["weight_decay"]
             for weights in group["params"]:
@@ -213,6 +204,12 @@ class PlainSGD(torch.optim.SGD):
                     weights.add_(weights.grad, alpha=-lr)
 
     step.hooked = True  # or torch wraps it, for profilers: 0.05 ms a step
+
+    def zero_grad(self, set_to_none=True):
+        """Forgets the gradients."""
+        for group in self.param_groups:
+            for weights in group["params"]:
+                weights.grad = None
 
 
 def train_and_test_network(net, num_epochs=60, lr=0.1, wd=0,
@@ -241,15 +238,14 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     """Trains model, testing it after every epoch; returns the accuracies.
 
     data_loader, test_loader: iterables of (images, labels) batches; without
-        a test_loader, MNIST's test images.
-    checkpoint: a file, written after every epoch. If it is there already,
-        training goes on from it, to the end it would have had uninterrupted.
+        a test_loader, MNIST's test images
+    checkpoint: a file, written after every epoch; if it is there already,
+        training goes on from it to the end it would have had uninterrupted
     history: a dict, which gets the lists test_accuracy (fractions) and
-        seconds (of training and testing), one value an epoch.
+        seconds (of training and testing), one value an epoch
 
     Raises FloatingPointError at the end of an epoch whose loss or weights
-    became nan or infinite, and ValueError for a checkpoint that is
-    damaged or of another run.
+    became nan or infinite, ValueError for a checkpoint of another run.
     """
     if test_loader is None:
         test_loader = get_test_loader()
@@ -287,8 +283,8 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
     if batches == 0:
         raise ValueError(f"{info}: the training loader gave no batch; it has "
                          "to give its batches anew in every epoch")
-    weights = sum(p.detach().sum().item() for p in model.parameters())
-    if not math.isfinite(total.item() + weights):
+    weights = sum(tensor.detach().sum() for tensor in model.parameters())
+    if not (total + weights).isfinite():
         raise FloatingPointError(
             f"{info}: training diverged (mean loss {total.item() / batches}, "
             f"sum of weights {weights}); try a lower learning rate")
@@ -296,8 +292,7 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
 
 @contextmanager
 def testing(model):
-    """Within it nothing is learned or dropped out; after it, the model's
-    mode and the random generators are as before."""
+    """Switches learning and dropout off, and leaves no trace afterwards."""
     was_training = model.training
     gpus = range(torch.cuda.device_count())
     with torch.random.fork_rng(gpus), torch.no_grad():
@@ -309,11 +304,15 @@ def testing(model):
 
 def test_network(model, data_loader, epoch_info=""):
     """Prints and returns the accuracy of model on the loader's images."""
+    device = next(model.parameters()).device
     correct = total = 0
     with testing(model):
         for images, labels in data_loader:
-            scores = model(images.to(next(model.parameters()).device))
-            correct += (scores.argmax(1).cpu() == labels.cpu()).sum().item()
+            # 250 at once take half the time of 1,000, whose layers are so big
+            # that the system gives them fresh memory again and again
+            digits = torch.cat([model(part.to(device)).argmax(1).cpu()
+                                for part in images.split(250)])
+            correct += (digits == labels.cpu()).sum().item()
             total += len(labels)
     if total == 0:
         raise ValueError("the test loader gave no image")
@@ -325,19 +324,17 @@ def test_network(model, data_loader, epoch_info=""):
 # Checkpoints and records
 
 def describe_run(model, optimizer, data_loader, test_loader):
-    """Returns {name: text} of what decides the outcome of an epoch, as far
-    as it shows without iterating the loaders."""
+    """Returns {name: text} of what makes a run another one, if changed."""
     settings = {"net": type(model).__name__, "seed": torch.initial_seed(),
                 "device": next(model.parameters()).device.type,
                 **optimizer.defaults}
-    for name, loader in (("training data", data_loader),
-                         ("test data", test_loader)):
-        settings[name] = f"batch size {getattr(loader, 'batch_size', None)}"
-        data = getattr(loader, "dataset", loader)
-        while hasattr(data, "__len__"):
-            settings[name] += f", size {len(data)}"
-            data = getattr(data, "dataset", None)  # what it is a Subset of
-    return {name: str(value) for name, value in settings.items()}
+    for name, data in ("training", data_loader), ("test", test_loader):
+        text = f"batch size {getattr(data, 'batch_size', None)}"
+        while data is not None:  # a loader, its dataset, what that is part of
+            text += f", {len(data) if hasattr(data, '__len__') else '?'}"
+            data = getattr(data, "dataset", None)
+        settings[f"{name} data"] = text
+    return settings
 
 
 def save_checkpoint(path, settings, model, optimizer, history):
@@ -400,14 +397,11 @@ def check_writable(path):
 def write_record(path, net, settings, history):
     """Writes a run as JSON: what was run, how it went, and on what.
 
-    net: its class name
-    epochs, lr, wd, extend_data, seed, train_size, test_size, device: as run
-    batch_size: training images a step
-    test_accuracy: fractions, one an epoch
-    seconds: of training and testing, one an epoch
-    predictions: the net's answers for the 10,000 test images as a string of
-        as many digits, computed on the CPU in float32
-    threads, processor, python, torch: what it ran on
+    net (class), epochs, lr, wd, extend_data, seed, train_size, test_size,
+    batch_size, device, threads, processor, python, torch: as they were
+    test_accuracy, seconds: one an epoch; fractions, training and testing
+    predictions: the trained net's answers for the 10,000 test images as a
+        string of digits, computed on the CPU in float32
     """
     with testing(net.cpu()):
         digits = torch.cat([net(images).argmax(1)
@@ -436,44 +430,48 @@ def processor():
 
 # Command line
 
-LIMITS = {"epochs": (1, 10**9), "lr": (0, 1e30), "wd": (0, 1e30),
-          "seed": (0, 2**63 - 1), "train_size": (1, 60000),
-          "test_size": (1, 10000)}
-FILES = "checkpoint", "save", "record"
+OPTIONS = (  # flag, type, least, most, default (None: the recipe's), help
+    ("--epochs", int, 1, 10**9, None, "passes over the training images"),
+    ("--lr", float, 0, 1e30, None, "learning rate"),
+    ("--wd", float, 0, 1e30, None, "weight decay"),
+    ("--seed", int, 0, 2**63 - 1, 0, "fixes weights, order and dropout"),
+    ("--train-size", int, 1, 60000, 60000, "train on the first N images, "
+     "counted before they are extended"),
+    ("--test-size", int, 1, 10000, 10000, "test on the first N images"))
+FILES = {
+    "checkpoint": "keep the run here after every epoch; go on if it is there",
+    "save": "write the trained net's state_dict",
+    "record": "write the run as JSON"}
 
 
 def make_parser(description, recipes):
-    """Returns a parser with the flags that all networks have."""
+    """Returns a parser with the flags that all networks have; its help tells
+    the recipes, {name: row of the table of experiments}."""
+    epilog = "\n".join(
+        f"{name:8}{row.epochs} epochs, lr {row.lr}, wd {row.wd}"
+        f"{', extended' * row.extend_data}" for name, row in recipes.items())
     parser = argparse.ArgumentParser(
-        description=description, epilog=recipes,
+        description=description, epilog=f"recipes:\n{epilog}",
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--epochs", type=int, metavar="N", help="passes over the images")
-    add("--lr", type=float, metavar="RATE", help="learning rate")
-    add("--wd", type=float, metavar="RATE", help="weight decay")
-    add("--extend_data", action=argparse.BooleanOptionalAction,
-        help="train on each image and its four shifts by a pixel")
-    add("--seed", type=int, metavar="N", default=0,
-        help="fixes weights, order and dropout (default 0)")
-    add("--train-size", type=int, metavar="N", default=60000,
-        help="train on the first N images, counted before any extension")
-    add("--test-size", type=int, metavar="N", default=10000,
-        help="test on the first N images")
-    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
-        help="auto (the default) takes an accelerator if there is one")
-    add("--checkpoint", metavar="FILE",
-        help="keep the run in FILE after every epoch; go on if it is there")
-    add("--save", metavar="FILE", help="write the trained net's state_dict")
-    add("--record", metavar="FILE", help="write the run as JSON")
+    for flag, kind, _, _, default, text in OPTIONS:
+        parser.add_argument(flag, type=kind, default=default, help=text,
+                            metavar="N" if kind is int else "RATE")
+    parser.add_argument("--extend_data", action=argparse.BooleanOptionalAction,
+                        help="add each image moved a pixel, in four ways")
+    devices = [kind for kind in ("cuda", "mps")
+               if getattr(torch, kind).is_available()] + ["cpu"]
+    parser.add_argument("--device", choices=devices, default="auto",
+                        type=lambda d: devices[0] if d == "auto" else d,
+                        metavar="{auto,cpu,cuda,mps}",
+                        help="auto, the default, prefers an accelerator")
+    for name, text in FILES.items():
+        parser.add_argument(f"--{name}", metavar="FILE", help=text)
     return parser
 
 
 def run_command_line(parser, args, net_class, recipe, loss_function):
-    """Runs what args ask for, by the recipe where they ask for nothing.
-
-    Ends the program with status 2 for bad input, 1 for a run that failed,
-    and 130 for Ctrl-C.
-    """
+    """Runs what args ask for, by the recipe where they ask for nothing; exits
+    with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C."""
     for name in ("epochs", "lr", "wd", "extend_data"):
         if getattr(args, name) is None:
             setattr(args, name, getattr(recipe, name))
@@ -489,19 +487,11 @@ def run_command_line(parser, args, net_class, recipe, loss_function):
 
 
 def check_arguments(args):
-    """Raises ValueError for what cannot be; finds the device for auto."""
-    for name, (low, high) in LIMITS.items():
-        value = getattr(args, name)
-        if not low <= value <= high:
-            raise ValueError(f"--{name.replace('_', '-')} {value} is not from "
-                             f"{low} to {high}")
-    found = [kind for kind in ("cuda", "mps")
-             if getattr(torch, kind).is_available()] + ["cpu"]
-    if args.device == "auto":
-        args.device = found[0]
-    if args.device not in found:
-        raise ValueError(f"--device {args.device} is not there; there is "
-                         f"{' and '.join(found)}")
+    """Raises ValueError for values out of range and unusable files."""
+    for flag, _, least, most, _, _ in OPTIONS:
+        value = getattr(args, flag[2:].replace("-", "_"))
+        if not least <= value <= most:
+            raise ValueError(f"{flag} {value} is not from {least} to {most}")
     paths = [path for name, path in vars(args).items()
              if name in FILES and path is not None]
     for path in paths:

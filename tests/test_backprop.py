@@ -1,0 +1,70 @@
+"""The step of backpropagation by hand, by PyTorch, and by autograd."""
+
+import pytest
+import torch
+
+import backprop_manual_calculation as manual
+import backprop_pytorch
+
+LINES = """\
+w_l1 = 1.58
+b_l1 = -0.14
+w_l2 = 2.45
+b_l2 = -0.11
+a_l2 = 0.8506
+updated_w_l1 = 1.5814
+updated_b_l1 = -0.1383
+updated_w_l2 = 2.4529
+updated_b_l2 = -0.1062
+updated_a_l2 = 0.8515
+"""
+TOPOLOGY = """\
+network topology: Net(
+  (hidden_layer): Linear(in_features=1, out_features=1, bias=True)
+  (output_layer): Linear(in_features=1, out_features=1, bias=True)
+)
+"""
+
+
+def test_what_the_scripts_print(capsys):
+    manual.main()
+    assert capsys.readouterr().out == LINES
+    backprop_pytorch.main()
+    assert capsys.readouterr().out == TOPOLOGY + LINES
+
+
+def test_the_functions_print_nothing(capsys):
+    manual.train_step(manual.WEIGHTS)
+    net = backprop_pytorch.Net()
+    backprop_pytorch.train_step(net, torch.tensor([0.8]), torch.tensor([1.0]))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("x, target", [(0.8, 1.0), (-2.0, 0.3)])
+def test_the_gradient_is_autograds(x, target):
+    weights = {name: torch.tensor(value, dtype=torch.float64,
+                                  requires_grad=True)
+               for name, value in manual.WEIGHTS.items()}
+    a_l1 = torch.sigmoid(weights["w_l1"] * x + weights["b_l1"])
+    a_l2 = torch.sigmoid(weights["w_l2"] * a_l1 + weights["b_l2"])
+    (a_l2 - target).square().backward()
+    by_hand = manual.gradient(manual.WEIGHTS, x, target)
+    for name, slope in by_hand.items():
+        assert slope == pytest.approx(weights[name].grad.item(), rel=1e-12)
+
+
+def test_both_scripts_take_the_same_step():
+    net = backprop_pytorch.Net().double()
+    net.load_state_dict({
+        "hidden_layer.weight": torch.tensor([[1.58]]),
+        "hidden_layer.bias": torch.tensor([-0.14]),
+        "output_layer.weight": torch.tensor([[2.45]]),
+        "output_layer.bias": torch.tensor([-0.11])})
+    with torch.no_grad():  # the same values, in float64
+        for weights, value in zip(net.parameters(), manual.WEIGHTS.values()):
+            weights.fill_(value)
+    backprop_pytorch.train_step(net, torch.tensor([0.8]).double().fill_(0.8),
+                                torch.tensor([1.0]).double())
+    by_hand = manual.train_step(manual.WEIGHTS)
+    assert backprop_pytorch.named_weights(net) == pytest.approx(
+        by_hand, rel=1e-12)

@@ -1,0 +1,194 @@
+"""A run that is interrupted and goes on ends as if it had not been."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import Subset
+
+import common
+import pytorch_mnist_convnet as convnet
+import pytorch_mnist_dense as dense
+
+ROOT = Path(convnet.__file__).parent
+RUN = ["--net", "final", "--no-extend_data", "--epochs", "4",
+       "--train-size", "100", "--test-size", "100", "--device", "cpu"]
+KILLED_IN_FSYNC = """
+import os, signal, sys
+os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+import pytorch_mnist_convnet
+pytorch_mnist_convnet.main(sys.argv[1:])
+"""
+
+
+def kill_at_line(words, path):
+    """Runs the command until it prints a line with these words."""
+    command = [sys.executable, "pytorch_mnist_convnet.py", *RUN,
+               "--checkpoint", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE,
+                          text=True) as run:
+        assert any(words in line for line in run.stdout)
+        run.send_signal(signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+
+
+def kill_while_writing(path):
+    """Runs the command until it is about to finish writing a checkpoint."""
+    run = subprocess.run([sys.executable, "-c", KILLED_IN_FSYNC, *RUN,
+                          "--checkpoint", str(path)], cwd=ROOT)
+    assert run.returncode == -signal.SIGKILL
+    assert list(path.parent.glob("*.tmp"))
+
+
+def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, capsys):
+    path = tmp_path / "run.pt"
+    convnet.main([*RUN, "--save", str(tmp_path / "whole.pt"),
+                  "--record", str(tmp_path / "whole.json")])
+    kill_at_line("ConvNet", path)  # before there is a checkpoint
+    kill_while_writing(path)  # the first one
+    assert not path.exists()
+    kill_at_line("Epoch 2/4", path)  # there is the first one, maybe another
+    kill_while_writing(path)  # the next one
+    capsys.readouterr()
+    convnet.main([*RUN, "--checkpoint", str(path),
+                  "--save", str(tmp_path / "parts.pt"),
+                  "--record", str(tmp_path / "parts.json")])
+    assert f"Going on from {path} after epoch" in capsys.readouterr().out
+
+    whole, parts = (torch.load(tmp_path / f"{name}.pt", weights_only=True)
+                    for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    whole, parts = (common.read_record(tmp_path / f"{name}.json")
+                    for name in ("whole", "parts"))
+    assert len(parts["seconds"]) == 4
+    del whole["seconds"], parts["seconds"]
+    assert whole == parts
+
+
+@pytest.fixture
+def train(tiny_train_loader, tiny_test_loader):
+    def train(num_epochs=2, net_class=dense.Net, lr=0.5, seed=0, **changed):
+        torch.manual_seed(seed)
+        net = net_class()
+        options = {"train_loader": tiny_train_loader,
+                   "test_loader": tiny_test_loader, **changed}
+        return net, common.train_and_test_network(net, num_epochs, lr,
+                                                  **options)
+    return train
+
+
+@pytest.mark.parametrize("net_class", [
+    dense.Net, convnet.ConvNetTwoConvTwoDenseLayersWithDropout])
+def test_from_the_repl(train, tmp_path, net_class):
+    path = tmp_path / "run.pt"
+    whole, accuracies = train(3, net_class)
+    train(1, net_class, checkpoint=path)
+    parts, parts_accuracies = train(3, net_class, checkpoint=str(path))
+    assert accuracies == parts_accuracies
+    for a, b in zip(whole.parameters(), parts.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_any_optimizer_goes_on(tiny_train_loader, tiny_test_loader, tmp_path):
+    def train(num_epochs, checkpoint=None):
+        torch.manual_seed(0)
+        net = dense.Net()
+        adam = torch.optim.Adam(net.parameters())
+        common.train_network(net, tiny_train_loader, num_epochs,
+                             dense.mean_squared_error, adam, tiny_test_loader,
+                             checkpoint)
+        return net.hidden_layer.weight
+
+    whole = train(3)
+    train(2, tmp_path / "run.pt")
+    assert torch.equal(whole, train(3, tmp_path / "run.pt"))
+
+
+def test_a_finished_run_only_tests(train, tmp_path, capsys):
+    _, accuracies = train(checkpoint=tmp_path / "run.pt")
+    capsys.readouterr()
+    assert train(checkpoint=tmp_path / "run.pt")[1] == accuracies
+    assert capsys.readouterr().out == (
+        f"Going on from {tmp_path / 'run.pt'} after epoch 2/2\n"
+        f"\nTest data results: {accuracies[-1]}\n")
+
+
+@pytest.mark.parametrize("other, name", [
+    ({"net_class": convnet.ConvNetSimple}, "net was Net, not ConvNetSimple"),
+    ({"lr": 0.25}, "lr was 0.5, not 0.25"),
+    ({"wd": 0.25}, "weight_decay was 0, not 0.25"),
+    ({"seed": 3}, "seed was 0, not 3"),
+    ({"num_epochs": 1}, "has 2 epochs, more than 1"),
+])
+def test_another_run_is_refused(train, tmp_path, other, name):
+    train(checkpoint=tmp_path / "run.pt")
+    before = (tmp_path / "run.pt").read_bytes()
+    with pytest.raises(ValueError, match=f"run.pt.*{name}"):
+        train(checkpoint=tmp_path / "run.pt", **other)
+    assert (tmp_path / "run.pt").read_bytes() == before
+
+
+def test_equal_settings_written_otherwise(train, tmp_path):
+    train(1, lr=1, wd=0, checkpoint=tmp_path / "run.pt")
+    train(2, lr=1.0, wd=0.0, checkpoint=tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize("kind", ["train", "test"])
+@pytest.mark.parametrize("change", ["size", "batch size", "extended"])
+def test_other_data_is_refused(train, train_data, tmp_path, kind, change):
+    train(checkpoint=tmp_path / "run.pt")
+    n, batch_size, data = 200 if kind == "train" else 100, 10, train_data
+    if change == "size":
+        n = 50
+    if change == "batch size":
+        batch_size = 20
+    if change == "extended":
+        data = common.get_extended_dataset()
+    loader = common.get_loader(Subset(data, range(n)), batch_size)
+    with pytest.raises(ValueError, match=f"run.pt.*{kind}.* data was"):
+        train(checkpoint=tmp_path / "run.pt", **{f"{kind}_loader": loader})
+
+
+@pytest.mark.parametrize("damage", [
+    "empty", "truncated", "flipped", "text", "a saved net"])
+def test_a_damaged_checkpoint_is_refused(train, tmp_path, damage):
+    path = tmp_path / "run.pt"
+    net, _ = train(checkpoint=path)
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    path.write_bytes({"empty": b"", "truncated": content[:-100],
+                      "flipped": content, "text": b"hello"}.get(damage, b""))
+    if damage == "a saved net":
+        torch.save(net.state_dict(), path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="run.pt is damaged or no checkpoint"):
+        train(checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def test_a_diverged_epoch_is_not_written(train, tmp_path):
+    path = tmp_path / "run.pt"
+    train(1, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(FloatingPointError):
+        train(2, checkpoint=path,
+              loss_function=lambda scores, _: scores.sum() / 0)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("path", ["missing/run.pt", "."])
+def test_a_path_that_cannot_be_written(train, tmp_path, path, capsys):
+    with pytest.raises(ValueError, match="cannot write"):
+        train(checkpoint=tmp_path / path)
+    assert capsys.readouterr().out == ""  # not even one epoch
+
+
+def test_it_is_loaded_without_pickled_code(train, tmp_path):
+    train(checkpoint=tmp_path / "run.pt")
+    saved = torch.load(tmp_path / "run.pt", weights_only=True)
+    assert len(saved["history"]["test_accuracy"]) == 2

@@ -1,0 +1,226 @@
+"""Training and testing: that it learns, is repeatable, and computes what the
+plainest loop computes."""
+
+import io
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+import common
+import pytorch_mnist_convnet as convnet
+import pytorch_mnist_dense as dense
+from pytorch_mnist_convnet import train_and_test_network
+
+CONVNETS = {  # class: (epochs, lr, wd, factor of the initial weights)
+    # The sigmoid nets start on a plateau that takes them thousands of steps
+    # to leave; from larger weights, like Nielsen's, a few hundred will do.
+    convnet.ConvNetSimple: (6, 0.1, 0, 4),
+    convnet.ConvNetTwoConvLayers: (6, 0.1, 0, 4),
+    convnet.ConvNetTwoConvLayersReLU: (3, 0.03, 0.00005, 1),
+    convnet.ConvNetTwoConvTwoDenseLayers: (3, 0.03, 0.00005, 1),
+    convnet.ConvNetTwoConvTwoDenseLayersWithDropout: (3, 0.1, 0, 1),
+}
+
+
+def weights_of(net):
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+def accuracy_by_hand(net, data):
+    net.eval()
+    with torch.no_grad():
+        answers = [net(image[None]).argmax().item() for image, _ in data]
+    return sum(a == label for a, (_, label) in zip(answers, data)) / len(data)
+
+
+@pytest.mark.parametrize("net_class", CONVNETS)
+def test_every_convnet_learns(net_class, train_data, test_data):
+    epochs, lr, wd, factor = CONVNETS[net_class]
+    net = net_class()
+    with torch.no_grad():
+        for weights in net.parameters():
+            weights *= factor
+    accuracies = train_and_test_network(
+        net, epochs, lr, wd,
+        train_loader=common.get_loader(Subset(train_data, range(1000))),
+        test_loader=common.get_loader(Subset(test_data, range(500)), 500))
+    assert len(accuracies) == epochs
+    assert accuracies[-1] > 0.5  # 0.1 is chance
+
+
+def test_the_dense_network_learns(train_data, test_data):
+    accuracies = dense.run_network(
+        dense.Net(), num_epochs=4,
+        train_loader=common.get_loader(Subset(train_data, range(1000))),
+        test_loader=common.get_loader(Subset(test_data, range(500)), 500))
+    assert accuracies[-1] > 0.5
+
+
+def test_accuracy_and_its_line(tiny_test_loader, test_data, capsys):
+    net = convnet.ConvNetSimple()
+    accuracy = common.test_network(net, tiny_test_loader)
+    assert accuracy == accuracy_by_hand(net, Subset(test_data, range(100)))
+    common.test_network(net, tiny_test_loader, "Epoch 3/60")
+    assert capsys.readouterr().out == (
+        f"Test data results: {accuracy}\n"
+        f"Test data results: {accuracy}, Epoch 3/60\n")
+
+
+def test_what_training_prints(tiny_train_loader, tiny_test_loader, capsys):
+    net = dense.Net()
+    first, second = dense.run_network(
+        net, 2, train_loader=tiny_train_loader, test_loader=tiny_test_loader)
+    output = capsys.readouterr()
+    assert output.out == (f"Test data results: {first}, Epoch 1/2\n"
+                          f"Test data results: {second}, Epoch 2/2\n"
+                          "\n"
+                          f"Test data results: {second}\n")
+    assert output.err == ""  # no bar where there is no terminal
+
+
+def test_the_bar_shows_the_loss_and_goes_away(monkeypatch, tiny_test_loader):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    batches = [(torch.rand(10, 1, 28, 28), torch.arange(10))] * 2000
+    dense.run_network(dense.Net(), 1, train_loader=batches,
+                      test_loader=tiny_test_loader)
+    bar = sys.stderr.getvalue()
+    assert "Epoch 1/1" in bar and "loss=0." in bar
+    assert bar.split("\r")[-2].strip() == ""
+
+
+def train(net, seed, train_loader, test_loader, **options):
+    torch.manual_seed(seed)
+    net = net()
+    common.train_and_test_network(net, 2, 0.05, train_loader=train_loader,
+                                  test_loader=test_loader, **options)
+    return weights_of(net)
+
+
+Final = convnet.ConvNetTwoConvTwoDenseLayersWithDropout
+
+
+def test_same_seed_same_weights(tiny_train_loader, tiny_test_loader):
+    first = train(Final, 1, tiny_train_loader, tiny_test_loader)
+    assert torch.equal(first, train(Final, 1, tiny_train_loader,
+                                    tiny_test_loader))
+    assert not torch.equal(first, train(Final, 2, tiny_train_loader,
+                                        tiny_test_loader))
+
+
+def test_testing_does_not_disturb_training(tiny_train_loader, test_data):
+    some = Subset(test_data, range(30))
+    loaders = [common.get_loader(some, 7, shuffle=False),
+               common.get_loader(some), DataLoader(some, 4, shuffle=True),
+               list(DataLoader(some, 30))]
+    weights = [train(Final, 0, tiny_train_loader, loader)
+               for loader in loaders]
+    for other in weights[1:]:
+        assert torch.equal(weights[0], other)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_testing_leaves_mode_and_generator(training, tiny_test_loader):
+    net = Final().train(training)
+    before = torch.get_rng_state()
+    common.test_network(net, tiny_test_loader)
+    assert net.training is training
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_any_iterable_of_batches_will_do(tiny_test_loader):
+    batches = [(torch.rand(3, 1, 28, 28).double(), torch.arange(3))] * 2
+    net = dense.Net().double()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    accuracies = common.train_network(net, batches, 2, dense.mean_squared_error,
+                                      sgd, test_loader=batches)
+    assert len(accuracies) == 2
+    assert weights_of(net).dtype == torch.float64
+
+
+def test_the_mnist_test_images_are_the_default(tiny_train_loader, capsys):
+    net = dense.Net()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    accuracy, = common.train_network(net, tiny_train_loader, 1,
+                                     dense.mean_squared_error, sgd)
+    assert accuracy == common.test_network(net, common.get_test_loader())
+
+
+def test_an_exhausted_loader_is_told(tiny_train_loader, tiny_test_loader):
+    once = iter(list(tiny_train_loader))
+    with pytest.raises(ValueError, match="Epoch 2/2.*no batch"):
+        dense.run_network(dense.Net(), 2, train_loader=once,
+                          test_loader=tiny_test_loader)
+    with pytest.raises(ValueError, match="no image"):
+        common.test_network(dense.Net(), [])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_divergence_stops_before_the_test(bad, tiny_test_loader, capsys):
+    batches = [(torch.rand(3, 1, 28, 28), torch.arange(3))] * 3
+    with pytest.raises(FloatingPointError,
+                       match="Epoch 1/2.*(nan|inf).*lower learning rate"):
+        train_and_test_network(
+            convnet.ConvNetSimple(), 2, train_loader=batches,
+            test_loader=tiny_test_loader,
+            loss_function=lambda scores, labels: scores.sum() * bad)
+    assert capsys.readouterr().out == ""
+
+
+RECIPES = [  # net, lr, weight decay, loss: every recipe's kind of step
+    (convnet.ConvNetSimple, 0.1, 0, nn.CrossEntropyLoss()),
+    (convnet.ConvNetTwoConvLayers, 0.1, 0, nn.CrossEntropyLoss()),
+    (convnet.ConvNetTwoConvLayersReLU, 0.03, 0.1, nn.CrossEntropyLoss()),
+    (convnet.ConvNetTwoConvTwoDenseLayers, 0.03, 5e-5, nn.CrossEntropyLoss()),
+    (dense.Net, 3.0, 0, dense.mean_squared_error),
+]
+
+
+@pytest.mark.parametrize("net_class, lr, wd, loss_function", RECIPES)
+def test_50_steps_of_the_plainest_loop(net_class, lr, wd, loss_function,
+                                       train_data, tiny_test_loader):
+    batches = [(images.double(), labels) for images, labels
+               in common.get_loader(Subset(train_data, range(500)))]
+    test = [(images.double(), labels) for images, labels in tiny_test_loader]
+    ours, plain = net_class().double(), net_class().double()
+    plain.load_state_dict(ours.state_dict())
+    train_and_test_network(ours, 1, lr, wd, loss_function, batches, test)
+
+    for images, labels in batches:
+        plain.zero_grad()
+        loss_function(plain(images), labels).backward()
+        with torch.no_grad():
+            for weights in plain.parameters():
+                weights -= lr * (weights.grad + wd * weights)
+    torch.testing.assert_close(weights_of(ours), weights_of(plain),
+                               rtol=0, atol=1e-9)
+
+
+def test_plain_sgd_is_sgd():
+    def train(optimizer_class):
+        torch.manual_seed(0)
+        net = dense.Net().double()
+        sgd = optimizer_class(net.parameters(), lr=0.5, weight_decay=0.01)
+        for _ in range(20):
+            sgd.zero_grad()
+            net(torch.rand(5, 784).double()).square().sum().backward()
+            sgd.step()
+        return weights_of(net)
+
+    torch.testing.assert_close(train(common.PlainSGD), train(torch.optim.SGD),
+                               rtol=0, atol=1e-12)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_training_on_a_gpu(tiny_train_loader, tiny_test_loader):
+    net = Final().to("cuda")
+    accuracies = train_and_test_network(net, 20, 0.1,
+                                        train_loader=tiny_train_loader,
+                                        test_loader=tiny_test_loader)
+    assert accuracies[-1] > 0.5
