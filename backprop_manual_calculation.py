@@ -42,17 +42,17 @@ def train_step(weights, a_l0=INPUT, target=TARGET, step_size=STEP_SIZE):
     return {name: weights[name] - step_size * slopes[name] for name in weights}
 
 
-def print_values(prefix, weights, a_l2):
-    """Prints the weights and the output, rounded to four decimals."""
-    for name, value in {**weights, "a_l2": a_l2}.items():
+def print_values(prefix, *values):
+    """Prints the four weights and the output, rounded to four decimals."""
+    for name, value in zip([*WEIGHTS, "a_l2"], values):
         print(f"{prefix}{name} = {round(float(value), 4)}")
 
 
 def main():
     """Prints the example before and after its step."""
     updated = train_step(WEIGHTS)
-    print_values("", WEIGHTS, feed_forward(WEIGHTS)[1])
-    print_values("updated_", updated, feed_forward(updated)[1])
+    print_values("", *WEIGHTS.values(), feed_forward(WEIGHTS)[1])
+    print_values("updated_", *updated.values(), feed_forward(updated)[1])
 
 
 if __name__ == "__main__":

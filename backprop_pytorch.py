@@ -14,7 +14,6 @@ from backprop_manual_calculation import (INPUT, STEP_SIZE, TARGET, WEIGHTS,
 
 class Net(nn.Module):
     """One hidden and one output neuron, with the weights of the example."""
-
     def __init__(self):
         super().__init__()
         self.hidden_layer = nn.Linear(1, 1)
@@ -22,31 +21,30 @@ class Net(nn.Module):
         for weights, value in zip(self.parameters(), WEIGHTS.values()):
             nn.init.constant_(weights, value)
 
-    def forward(self, x):                       # (..., 1)
-        x = sigmoid(self.hidden_layer(x))       # (..., 1)
-        return sigmoid(self.output_layer(x))    # (..., 1)
-
-
-def named_weights(net):
-    """Returns the net's weights and biases under the names of WEIGHTS."""
-    return dict(zip(WEIGHTS, (p.item() for p in net.parameters())))
+    def forward(self, x):                     # (..., 1)
+        x = sigmoid(self.hidden_layer(x))     # (..., 1)
+        return sigmoid(self.output_layer(x))  # (..., 1)
 
 
 def train_step(net, x, target, step_size=STEP_SIZE):
     """Moves the net's weights by one step of gradient descent."""
-    optimizer = torch.optim.SGD(net.parameters(), lr=step_size)
-    optimizer.zero_grad()
+    net.zero_grad()
     nn.functional.mse_loss(net(x), target).backward()
-    optimizer.step()
+    torch.optim.SGD(net.parameters(), lr=step_size).step()
+
+
+def values(net, x):
+    """Returns the net's weights and biases, and its output for x."""
+    return [tensor.item() for tensor in (*net.parameters(), net(x))]
 
 
 def main():
     """Prints the example before and after its step."""
-    net, x, target = Net(), torch.tensor([INPUT]), torch.tensor([TARGET])
+    net, x = Net(), torch.tensor([INPUT])
     print(f"network topology: {net}")
-    print_values("", named_weights(net), net(x).item())
-    train_step(net, x, target)
-    print_values("updated_", named_weights(net), net(x).item())
+    print_values("", *values(net, x))
+    train_step(net, x, torch.tensor([TARGET]))
+    print_values("updated_", *values(net, x))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,12 @@ import json
 import os
 import platform
 import re
-import tempfile
 import time
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
@@ -49,36 +47,28 @@ def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
     Another transform is given a PIL image. RuntimeError names a file that is
     damaged and can be neither mended nor downloaded.
     """
-    mend_files(Path(root, "MNIST", "raw"), download)
-    return MNIST(root, train=train, transform=transform, download=download)
+    raw = Path(root, "MNIST", "raw")
+    try:
+        mend_files(raw)
+        return MNIST(root, train, transform, download=download)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"{' '.join(str(error).split())}; restore {raw} (git checkout -- "
+            "data), or empty it and go online with download=True") from error
 
 
-def mend_files(raw, download):
-    """Unpacks the files anew that are not whole, as torchvision does not."""
+def mend_files(raw):
+    """Unpacks the files anew that are not whole; torchvision looks only
+    whether they are there, and downloads those that are not."""
     for (archive, md5), unpacked_md5 in zip(MNIST.resources, UNPACKED_MD5):
         file = raw / Path(archive).stem
         if check_integrity(file, unpacked_md5):
             continue
-        if not check_integrity(raw / archive, md5):
-            problem = f"{file} and its archive are missing or damaged"
-            if not download:
-                raise RuntimeError(f"{problem}; allow download=True")
-            fetch_archives(raw, problem)
-        with replacing(file) as unpacked:
-            unpacked.write(gzip.decompress((raw / archive).read_bytes()))
-
-
-def fetch_archives(raw, problem):
-    """Has torchvision download all of MNIST aside, then moves it to raw."""
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=raw) as aside:
-            MNIST(aside, download=True)
-            for path in Path(aside, "MNIST", "raw").glob("*.gz"):
-                os.replace(path, raw / path.name)
-    except (RuntimeError, OSError) as error:
-        raise RuntimeError(f"{problem}, and the download failed; restore it "
-                           "(git checkout -- data) or go online") from error
+        if check_integrity(raw / archive, md5):
+            with replacing(file) as unpacked:
+                unpacked.write(gzip.decompress((raw / archive).read_bytes()))
+        elif file.exists():
+            raise RuntimeError(f"{file} is damaged, its archive is no help")
 
 
 @contextmanager
@@ -131,8 +121,7 @@ def get_extended_dataset(root=DATA, train=True, transform=TO_FLOAT,
     get_dataset. The 300,000 training images take 235 MB.
     """
     dataset = get_dataset(root, train, transform, download)
-    images = torch.empty(len(dataset), len(SHIFTS), IMAGE_WIDTH, IMAGE_WIDTH,
-                         dtype=torch.uint8)
+    images = dataset.data.new_empty(len(dataset), len(SHIFTS), 28, 28)
     for k, shift in enumerate(SHIFTS):
         images[:, k] = shift(dataset.data)
     dataset.data = images.flatten(0, 1)
@@ -149,18 +138,18 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
     whole = dataset
     while isinstance(whole, Subset):
         whole = whole.dataset
-    in_memory = (type(whole) is MNIST and whole.target_transform is None
-                 and isinstance(whole.transform, ToTensor))
-    loader = MemoryLoader if in_memory else DataLoader
-    return loader(dataset, batch_size, shuffle)
+    if (type(whole) is MNIST and whole.target_transform is None
+            and isinstance(whole.transform, ToTensor)):
+        return MemoryLoader(dataset, batch_size, shuffle)
+    return DataLoader(dataset, batch_size, shuffle)
 
 
 class MemoryLoader(DataLoader):
     """A DataLoader of MNIST or a Subset of it, which picks and scales about
     a thousand images at once and cuts the batches from them."""
-
     def __iter__(self):
-        dataset, order = self.dataset, torch.tensor(list(self.sampler))
+        dataset, order = self.dataset, torch.as_tensor(
+            list(self.sampler), dtype=torch.int64)
         while isinstance(dataset, Subset):
             order = torch.as_tensor(dataset.indices)[order]
             dataset = dataset.dataset
@@ -191,7 +180,6 @@ def get_test_loader():
 class PlainSGD(torch.optim.SGD):
     """torch.optim.SGD for no momentum: the same weights up to rounding,
     without the bookkeeping that takes longer than a small net's update."""
-
     @torch.no_grad()
     def step(self):
         """Decays the weights, and moves them downhill."""
@@ -213,14 +201,11 @@ class PlainSGD(torch.optim.SGD):
 
 
 def train_and_test_network(net, num_epochs=60, lr=0.1, wd=0,
-                           loss_function=nn.CrossEntropyLoss(),
+                           loss_function=torch.nn.CrossEntropyLoss(),
                            train_loader=None, test_loader=None,
                            checkpoint=None, history=None):
-    """Trains net by gradient descent, testing it after every epoch and at the
-    end; returns the accuracies, one an epoch.
-
-    Loaders default to MNIST; train_network tells of the last two arguments.
-    """
+    """Trains net by gradient descent, on MNIST by default; tests it after
+    every epoch and at the end; returns the accuracies. See train_network."""
     if train_loader is None:
         train_loader = get_train_loader()
     if test_loader is None:
@@ -237,12 +222,10 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
                   test_loader=None, checkpoint=None, history=None):
     """Trains model, testing it after every epoch; returns the accuracies.
 
-    data_loader, test_loader: iterables of (images, labels) batches; without
-        a test_loader, MNIST's test images
-    checkpoint: a file, written after every epoch; if it is there already,
-        training goes on from it to the end it would have had uninterrupted
-    history: a dict, which gets the lists test_accuracy (fractions) and
-        seconds (of training and testing), one value an epoch
+    A loader is an iterable of (images, labels) batches. The file checkpoint
+    is written after every epoch; if it is there already, training goes on
+    from it, and ends as if never interrupted. The dict history gets the lists
+    test_accuracy and seconds (training and testing), a value an epoch.
 
     Raises FloatingPointError at the end of an epoch whose loss or weights
     became nan or infinite, ValueError for a checkpoint of another run.
@@ -281,8 +264,7 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
             if not bar.disable and batches % 100 == 0:
                 bar.set_postfix({"loss": total.item() / batches}, False)
     if batches == 0:
-        raise ValueError(f"{info}: the training loader gave no batch; it has "
-                         "to give its batches anew in every epoch")
+        raise ValueError(f"{info}: the loader gave no batch (any more)")
     weights = sum(tensor.detach().sum() for tensor in model.parameters())
     if not (total + weights).isfinite():
         raise FloatingPointError(
@@ -308,10 +290,9 @@ def test_network(model, data_loader, epoch_info=""):
     correct = total = 0
     with testing(model):
         for images, labels in data_loader:
-            # 250 at once take half the time of 1,000, whose layers are so big
-            # that the system gives them fresh memory again and again
-            digits = torch.cat([model(part.to(device)).argmax(1).cpu()
-                                for part in images.split(250)])
+            digits = torch.cat([  # in parts, whose layers are not too big
+                model(part.to(device)).argmax(1).cpu()
+                for part in images.split(250)])
             correct += (digits == labels.cpu()).sum().item()
             total += len(labels)
     if total == 0:
@@ -357,11 +338,10 @@ def resume(path, settings, num_epochs, model, optimizer, history):
         there = saved["settings"].get(name)
         if there != here:
             raise ValueError(f"{path} is of another run: {name} was {there}, "
-                             f"not {here}; choose another file")
+                             f"not {here}; name another file")
     done = len(saved["history"]["seconds"])
     if done > num_epochs:
-        raise ValueError(f"{path} has {done} epochs, more than {num_epochs}; "
-                         "choose another file")
+        raise ValueError(f"{path} has {done} epochs, more than {num_epochs}")
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     history.update(saved["history"])
@@ -381,17 +361,16 @@ def load_checkpoint(path):
         return saved
     except Exception as error:  # damage can make it raise nearly anything
         raise ValueError(f"{path} is damaged or no checkpoint; move it away "
-                         "or choose another file") from error
+                         "or name another file") from error
 
 
 def check_writable(path):
     """Raises ValueError if no file can be written at path."""
     path = Path(path).absolute()
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"cannot write {path}: there is no such folder, or "
-                         "it cannot be written to")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"cannot write {path}: it is no plain file")
+    if (not os.access(path.parent, os.W_OK)
+            or path.exists() and not path.is_file()):
+        raise ValueError(f"cannot write {path}: its folder is missing or "
+                         "read-only, or the name is taken by no plain file")
 
 
 def write_record(path, net, settings, history):
@@ -435,13 +414,11 @@ OPTIONS = (  # flag, type, least, most, default (None: the recipe's), help
     ("--lr", float, 0, 1e30, None, "learning rate"),
     ("--wd", float, 0, 1e30, None, "weight decay"),
     ("--seed", int, 0, 2**63 - 1, 0, "fixes weights, order and dropout"),
-    ("--train-size", int, 1, 60000, 60000, "train on the first N images, "
-     "counted before they are extended"),
-    ("--test-size", int, 1, 10000, 10000, "test on the first N images"))
-FILES = {
-    "checkpoint": "keep the run here after every epoch; go on if it is there",
-    "save": "write the trained net's state_dict",
-    "record": "write the run as JSON"}
+    ("--train-size", int, 1, 60000, 60000, "images, before extension"),
+    ("--test-size", int, 1, 10000, 10000, "images to test on"))
+FILES = {"checkpoint": "keep the run after every epoch, or go on from there",
+         "save": "write the trained net's state_dict",
+         "record": "write the run as JSON"}
 
 
 def make_parser(description, recipes):
@@ -500,19 +477,6 @@ def check_arguments(args):
         raise ValueError(f"--{', --'.join(FILES)} need a file each")
 
 
-def load_data(args):
-    """Returns loaders of the first images, as many as args ask for."""
-    get_train_data = get_extended_dataset if args.extend_data else get_dataset
-    train_data, test_data = get_train_data(), get_dataset(train=False)
-    if args.train_size < 60000:
-        size = args.train_size * len(train_data) // 60000
-        train_data = Subset(train_data, range(size))
-    if args.test_size < 10000:
-        test_data = Subset(test_data, range(args.test_size))
-    return (get_loader(train_data),
-            get_loader(test_data, TEST_BATCH_SIZE, shuffle=False))
-
-
 def train_and_keep(args, net_class, loss_function):
     """Trains a net as args ask for, and writes the files that they name."""
     settings = {name: value for name, value in vars(args).items()
@@ -520,11 +484,16 @@ def train_and_keep(args, net_class, loss_function):
     print(f"{net_class.__name__}, {torch.get_num_threads()} threads,",
           ", ".join(f"{name} {value}" for name, value in settings.items()),
           flush=True)
-    train_loader, test_loader = load_data(args)
+    train_data = get_extended_dataset() if args.extend_data else get_dataset()
+    train_data = Subset(train_data, range(
+        args.train_size * len(train_data) // 60000))
+    test_data = Subset(get_dataset(train=False), range(args.test_size))
     torch.manual_seed(args.seed)
     net, history = net_class().to(args.device), {}
-    train_and_test_network(net, args.epochs, args.lr, args.wd, loss_function,
-                           train_loader, test_loader, args.checkpoint, history)
+    train_and_test_network(
+        net, args.epochs, args.lr, args.wd, loss_function,
+        get_loader(train_data), get_loader(test_data, TEST_BATCH_SIZE, False),
+        args.checkpoint, history)
     if args.save:
         with replacing(args.save) as file:
             torch.save({name: weights.cpu().contiguous()

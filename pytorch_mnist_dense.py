@@ -10,8 +10,7 @@ trains it and ends with a line such as
 from torch import nn, sigmoid
 from torch.nn.functional import mse_loss, one_hot
 
-from common import (IMAGE_WIDTH, make_parser, run_command_line,
-                    train_and_test_network)
+from common import make_parser, run_command_line, train_and_test_network
 from pytorch_mnist_convnet import EXPERIMENTS
 
 RECIPE = EXPERIMENTS["dense"]
@@ -19,10 +18,9 @@ RECIPE = EXPERIMENTS["dense"]
 
 class Net(nn.Module):
     """One hidden layer of 100 sigmoid units; 79,510 parameters."""
-
     def __init__(self):
         super().__init__()
-        self.hidden_layer = nn.Linear(IMAGE_WIDTH**2, 100)
+        self.hidden_layer = nn.Linear(28*28, 100)
         self.output_layer = nn.Linear(100, 10)
 
     def forward(self, images):                             # (N, 1, 28, 28)
@@ -37,16 +35,15 @@ def mean_squared_error(outputs, labels):
 
 
 def run_network(net, num_epochs=RECIPE.epochs, lr=RECIPE.lr, **options):
-    """Trains and tests net, as train_and_test_network does, which tells of
-    the options; returns the accuracies, one an epoch."""
+    """Trains and tests net as train_and_test_network does, see there."""
     return train_and_test_network(net, num_epochs, lr,
                                   loss_function=mean_squared_error, **options)
 
 
 def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
-    parser = make_parser("Trains and tests the dense network.",
-                         {"dense": RECIPE})
+    recipes = {"dense": RECIPE}
+    parser = make_parser("Trains and tests the dense network.", recipes)
     run_command_line(parser, parser.parse_args(argv), Net, RECIPE,
                      mean_squared_error)
 

@@ -213,14 +213,14 @@ def test_a_failed_download_is_told(root, damaged, monkeypatch):
         common.get_dataset(root, train=False)
 
 
-def test_without_download_nothing_is_lost(root):
+def test_a_damaged_file_without_archive_is_told(root):
     common.get_dataset(root)
     file = root / "MNIST" / "raw" / LABELS
     Path(f"{file}.gz").unlink()
     alter(file)
     altered = file.read_bytes()
-    with pytest.raises(RuntimeError, match=f"{LABELS}.*download=True"):
-        common.get_dataset(root, download=False)
+    with pytest.raises(RuntimeError, match=f"{LABELS} is damaged"):
+        common.get_dataset(root)
     assert file.read_bytes() == altered
 
 

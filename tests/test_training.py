@@ -138,8 +138,8 @@ def test_any_iterable_of_batches_will_do(tiny_test_loader):
     batches = [(torch.rand(3, 1, 28, 28).double(), torch.arange(3))] * 2
     net = dense.Net().double()
     sgd = torch.optim.SGD(net.parameters(), lr=0.1)
-    accuracies = common.train_network(net, batches, 2, dense.mean_squared_error,
-                                      sgd, test_loader=batches)
+    accuracies = common.train_network(
+        net, batches, 2, dense.mean_squared_error, sgd, test_loader=batches)
     assert len(accuracies) == 2
     assert weights_of(net).dtype == torch.float64
 
