@@ -1,8 +1,6 @@
 """The dense network before the convolutional ones, of chapter 1 of the book.
 
-    python pytorch_mnist_dense.py
-
-trains it and ends with a line such as
+The last line that its training prints is, with seed 0,
 
     Test data results: 0.9783
 """
