@@ -106,6 +106,7 @@ EXPERIMENTS = {name: Experiment(*row) for name, *row in (
     ("basic_conv", "simple", 60, 0.1, 0, False, "98.97", "98.78"),
     ("dbl_conv", "2conv", 60, 0.1, 0, False, "99.05", "99.06"),
     ("dbl_conv_relu_wd0.1", "relu", 60, 0.03, 0.1, False, "85.31", "-"),
+    ("dbl_conv_relu_wd0.00002", "relu", 60, 0.03, 0.00002, False, "-", "-"),
     ("dbl_conv_relu", "relu", 60, 0.03, 0.00005, False, "99.43", "99.23"),
     ("expanded_data", "relu", 60, 0.03, 0.00005, True, "99.51", "99.37"),
     ("expanded_data_double_fc",

@@ -126,6 +126,7 @@ def test_the_recipes_are_the_published_ones():
         "basic_conv": ("simple", 60, 0.1, 0, False),
         "dbl_conv": ("2conv", 60, 0.1, 0, False),
         "dbl_conv_relu_wd0.1": ("relu", 60, 0.03, 0.1, False),
+        "dbl_conv_relu_wd0.00002": ("relu", 60, 0.03, 0.1 / 5000, False),
         "dbl_conv_relu": ("relu", 60, 0.03, 0.00005, False),
         "expanded_data": ("relu", 60, 0.03, 0.00005, True),
         "expanded_data_double_fc": ("2dense", 60, 0.03, 0.00005, True),
