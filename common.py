@@ -12,6 +12,7 @@ The words below mean the same in every file of this project.
 
 import argparse
 import gzip
+import io
 import json
 import os
 import platform
@@ -74,6 +75,7 @@ def mend_files(raw):
 @contextmanager
 def replacing(path):
     """Yields a file to write, which takes path's place once it is whole."""
+    path = Path(path).resolve()  # so that a link stays a link
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -137,24 +139,24 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
     torch's global random generator.
     """
     whole = dataset
-    while isinstance(whole, Subset):
+    while type(whole) is Subset:
         whole = whole.dataset
     if (type(whole) is MNIST and whole.target_transform is None
-            and isinstance(whole.transform, ToTensor)):
+            and type(whole.transform) is ToTensor):
         return MemoryLoader(dataset, batch_size, shuffle)
     return DataLoader(dataset, batch_size, shuffle)
 
 
 class MemoryLoader(DataLoader):
-    """A DataLoader of MNIST or a Subset of it, which picks and scales about
-    a thousand images at once and cuts the batches from them."""
+    """A DataLoader of MNIST or a Subset of it, which picks and scales the
+    images of many batches at once (about a thousand) and then cuts them."""
     def __iter__(self):
-        dataset, order = self.dataset, torch.as_tensor(
-            list(self.sampler), dtype=torch.int64)
+        dataset, order, size = self.dataset, self.sampler, self.batch_size
         while isinstance(dataset, Subset):
-            order = torch.as_tensor(dataset.indices)[order]
+            order = [dataset.indices[i] for i in order]
             dataset = dataset.dataset
-        size = self.batch_size
+        order = torch.tensor([int(i) for i in order], dtype=torch.int64)
+        order = torch.arange(len(dataset))[order]  # in which -1 is the last
         for part in order.split(max(1000 // size, 1) * size):
             images = dataset.data.index_select(0, part).unsqueeze(1).float()
             yield from zip(images.div_(255).split(size),
@@ -181,6 +183,9 @@ def get_test_loader():
 class PlainSGD(torch.optim.SGD):
     """torch.optim.SGD for no momentum: the same weights up to rounding,
     without the bookkeeping that takes longer than a small net's update."""
+    def __init__(self, parameters, lr, weight_decay=0):
+        super().__init__(parameters, lr, weight_decay=weight_decay)
+
     @torch.no_grad()
     def step(self):
         """Decays the weights, and moves them downhill."""
@@ -233,11 +238,11 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     """
     if test_loader is None:
         test_loader = get_test_loader()
-    model.to(memory_format=torch.channels_last)  # for faster convolutions
     history = {} if history is None else history
     history.update(test_accuracy=[], seconds=[])
     if checkpoint is not None:
-        settings = describe_run(model, optimizer, data_loader, test_loader)
+        settings = describe_run(model, loss_function, optimizer, data_loader,
+                                test_loader)
         resume(checkpoint, settings, num_epochs, model, optimizer, history)
     for epoch in range(len(history["seconds"]) + 1, num_epochs + 1):
         start = time.perf_counter()
@@ -252,7 +257,7 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
 
 def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
     """Trains model on every batch once; the errors are train_network's."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     model.train()
     batches, total = 0, 0
     with tqdm(data_loader, info, leave=False, disable=None) as bar:
@@ -263,7 +268,8 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
             optimizer.step()
             total += loss.detach()
             if not bar.disable and batches % 100 == 0:
-                bar.set_postfix({"loss": total.item() / batches}, False)
+                bar.set_postfix({"loss": total.item() / batches},
+                                refresh=False)
     if batches == 0:
         raise ValueError(f"{info}: the loader gave no batch (any more)")
     weights = sum(tensor.detach().sum() for tensor in model.parameters())
@@ -304,36 +310,48 @@ def predict(model, images):
 
     250 at a time take half as long as 1,000: their layers fit the caches.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     with testing(model):
         return torch.cat([model(part.to(device)).argmax(1).cpu()
                           for part in images.split(250)])
 
 
+def device_of(model):
+    """Returns the device of a model's weights; that of one without, the CPU."""
+    return next(model.parameters(), torch.empty(0)).device
+
+
 # Checkpoints and records
 
-def describe_run(model, optimizer, data_loader, test_loader):
-    """Returns by name the settings with which a run can be gone on with."""
-    device = next(model.parameters()).device.type
-    settings = {"net": type(model).__name__, "device": device,
-                "seed": torch.initial_seed(), **optimizer.defaults}
+def describe_run(model, loss_function, optimizer, data_loader, test_loader):
+    """Returns by name the settings that a run has to go on with."""
+    settings = {"net": type(model).__name__, "seed": torch.initial_seed(),
+                "layers": " ".join(str(model).split()),
+                "device": device_of(model).type, **optimizer.defaults,
+                "loss": getattr(loss_function, "__name__", str(loss_function))}
     for name, data in ("training", data_loader), ("test", test_loader):
-        text = f"batch size {getattr(data, 'batch_size', None)}"
-        while data is not None:  # a loader, its dataset, what that is part of
-            text += f", {len(data) if hasattr(data, '__len__') else '?'}"
-            data = getattr(data, "dataset", None)
+        text = f"batches of {getattr(data, 'batch_size', '?')}"
+        while hasattr(data, "dataset"):  # of a loader, and of a Subset
+            data = data.dataset
+            text += f" from {len(data)}"
         settings[f"{name} data"] = text
     return settings
 
 
+def save(path, content):
+    """Writes content as torch.save does; OSError if it cannot be written."""
+    buffer = io.BytesIO()  # to a file, torch raises errors of its own
+    torch.save(content, buffer)
+    with replacing(path) as file:
+        file.write(buffer.getbuffer())
+
+
 def save_checkpoint(path, settings, model, optimizer, history):
     """Writes all that is needed to go on as if never interrupted."""
-    with replacing(path) as file:
-        torch.save({
-            "settings": settings, "history": history,
-            "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-            "random": [torch.get_rng_state(),
-                       *torch.cuda.get_rng_state_all()]}, file)
+    save(path, {
+        "settings": settings, "history": history,
+        "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+        "random": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]})
 
 
 def resume(path, settings, num_epochs, model, optimizer, history):
@@ -346,7 +364,7 @@ def resume(path, settings, num_epochs, model, optimizer, history):
         there = saved["settings"].get(name)
         if there != here:
             raise ValueError(f"{path} is of another run: {name} was {there}, "
-                             f"not {here}; name another file")
+                             f"not {here}; go back or name another file")
     done = len(saved["history"]["seconds"])
     if done > num_epochs:
         raise ValueError(f"{path} has {done} epochs, more than {num_epochs}")
@@ -374,11 +392,15 @@ def load_checkpoint(path):
 
 def check_writable(path):
     """Raises ValueError if no file can be written at path."""
-    path = Path(path).absolute()
-    if (not os.access(path.parent, os.W_OK)
-            or path.exists() and not path.is_file()):
-        raise ValueError(f"cannot write {path}: its folder is missing or "
-                         "read-only, or the name is taken by no plain file")
+    try:
+        file = Path(path).resolve()
+        if file.exists() and not file.is_file():
+            raise OSError("something else than a file is there")
+        temporary = Path(f"{file}.{os.getpid()}.tmp")
+        temporary.touch()
+        temporary.unlink()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"cannot write {path!r}: {error}") from error
 
 
 def write_record(path, net, settings, history):
@@ -433,7 +455,8 @@ def make_parser(description, recipes):
     the recipes, {name: row of the table of experiments}."""
     epilog = "\n".join(
         f"{name:8}{row.epochs} epochs, lr {row.lr}, wd {row.wd}"
-        f"{', extended' * row.extend_data}" for name, row in recipes.items())
+        f"{', extended' if row.extend_data else ''}"
+        for name, row in recipes.items())
     parser = argparse.ArgumentParser(
         description=description, epilog=f"recipes:\n{epilog}",
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -462,9 +485,9 @@ def run_command_line(parser, args, net_class, recipe, loss_function):
     try:
         check_arguments(args)
         train_and_keep(args, net_class, loss_function)
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         parser.error(str(error))
-    except (FloatingPointError, OSError) as error:
+    except (FloatingPointError, OSError, RuntimeError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"\n{parser.prog}: interrupted\n")
@@ -502,8 +525,7 @@ def train_and_keep(args, net_class, loss_function):
         get_loader(train_data), get_loader(test_data, TEST_BATCH_SIZE, False),
         args.checkpoint, history)
     if args.save:
-        with replacing(args.save) as file:
-            torch.save({name: weights.cpu().contiguous()
-                        for name, weights in net.state_dict().items()}, file)
+        save(args.save, {name: weights.cpu().contiguous()
+                         for name, weights in net.state_dict().items()})
     if args.record:
         write_record(args.record, net, settings, history)

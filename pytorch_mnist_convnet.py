@@ -25,6 +25,7 @@ class ConvNetSimple(nn.Module):
         self.conv1 = nn.Conv2d(1, 20, 5)
         self.fc1 = nn.Linear(12*12*20, 100)
         self.out = nn.Linear(100, 10)
+        self.to(memory_format=torch.channels_last)  # faster, otherwise equal
 
     def forward(self, images):                          # (N, 1, 28, 28)
         x = sigmoid(max_pool2d(self.conv1(images), 2))  # (N, 20, 12, 12)
@@ -42,6 +43,7 @@ class ConvNetTwoConvLayers(nn.Module):
         self.conv2 = nn.Conv2d(20, 40, 5)
         self.fc1 = nn.Linear(4*4*40, 100)
         self.out = nn.Linear(100, 10)
+        self.to(memory_format=torch.channels_last)  # faster, otherwise equal
 
     def forward(self, images):                           # (N, 1, 28, 28)
         x = self.act(max_pool2d(self.conv1(images), 2))  # (N, 20, 12, 12)
@@ -64,6 +66,7 @@ class ConvNetTwoConvTwoDenseLayers(nn.Module):
         self.fc1 = nn.Linear(4*4*40, 1000)
         self.fc2 = nn.Linear(1000, 1000)
         self.out = nn.Linear(1000, 10)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, images):                       # (N, 1, 28, 28)
         x = relu(max_pool2d(self.conv1(images), 2))  # (N, 20, 12, 12)
@@ -129,7 +132,8 @@ def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
     recipes = {net: EXPERIMENTS[name] for net, (_, name) in NETS.items()}
     parser = make_parser("Trains and tests a convolutional network.", recipes)
-    parser.add_argument("--net", choices=NETS, default="simple")
+    parser.add_argument("--net", choices=NETS, default="simple",
+                        help="default: simple")
     args = parser.parse_args(argv)
     run_command_line(parser, args, NETS[args.net][0], recipes[args.net],
                      nn.CrossEntropyLoss())

@@ -70,8 +70,8 @@ def original_loader(train, size):
 
 
 def original_net(net_class):
-    """Returns a net with the library's own dropout."""
-    net = net_class()
+    """Returns a net in the default layout with the library's own dropout."""
+    net = net_class().to(memory_format=torch.contiguous_format)
     for name, layer in net.named_children():
         if isinstance(layer, nn.Dropout):
             setattr(net, name, nn.Dropout(layer.p))
@@ -125,7 +125,6 @@ def compare_steps(name, net_class, loss_function, recipe, loaders, options):
                               weight_decay=recipe.wd)
     new_sgd = common.PlainSGD(new.parameters(), recipe.lr,
                               weight_decay=recipe.wd)
-    new.to(memory_format=torch.channels_last)  # as train_network does
     times = take_turns(
         options.rounds,
         lambda: seconds(original_training, old,
@@ -140,7 +139,7 @@ def compare_steps(name, net_class, loss_function, recipe, loaders, options):
 
 def compare_tests(name, net_class, loaders, options):
     """Prints the time of a test, original and ours."""
-    old, new = net_class(), net_class().to(memory_format=torch.channels_last)
+    old, new = original_net(net_class), net_class()
     print_row(f"{name}: a test of {options.images:,} images", *take_turns(
         options.rounds,
         lambda: seconds(original_test, old, loaders[0]),
@@ -188,7 +187,7 @@ def main(argv=None):
             list, some_batches(loader, options.steps)) / options.steps
             for loader in train_loaders]))
     _, net_class, loss, recipe = networks()[0]
-    net = net_class().to(memory_format=torch.channels_last)
+    net = net_class()
     sgd = common.PlainSGD(net.parameters(), recipe.lr)
     more, plain = take_turns(
         options.rounds, *[lambda loader=loader: seconds(

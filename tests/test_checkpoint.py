@@ -122,6 +122,8 @@ def test_a_finished_run_only_tests(train, tmp_path, capsys):
     ({"lr": 0.25}, "lr was 0.5, not 0.25"),
     ({"wd": 0.25}, "weight_decay was 0, not 0.25"),
     ({"seed": 3}, "seed was 0, not 3"),
+    ({"loss_function": dense.mean_squared_error},
+     r"loss was CrossEntropyLoss\(\), not mean_squared_error"),
     ({"num_epochs": 1}, "has 2 epochs, more than 1"),
 ])
 def test_another_run_is_refused(train, tmp_path, other, name):
@@ -172,12 +174,15 @@ def test_a_damaged_checkpoint_is_refused(train, tmp_path, damage):
 
 
 def test_a_diverged_epoch_is_not_written(train, tmp_path):
+    def loss(scores, labels):
+        return scores.sum() / next(divisors)
+
     path = tmp_path / "run.pt"
-    train(1, checkpoint=path)
+    divisors = iter([1e6] * 40 + [0] * 20)  # for two and one epochs of 20
+    train(2, checkpoint=path, loss_function=loss)
     before = path.read_bytes()
     with pytest.raises(FloatingPointError):
-        train(2, checkpoint=path,
-              loss_function=lambda scores, _: scores.sum() / 0)
+        train(3, checkpoint=path, loss_function=loss)
     assert path.read_bytes() == before
 
 

@@ -138,6 +138,9 @@ BAD = {  # arguments: words of the message
     "--save missing/net.pt": "cannot write",
     "--record .": "cannot write",
     "--checkpoint ": "cannot write",
+    "--save /dev/null": "cannot write",
+    "--save /proc/net.pt": "cannot write",
+    f"--save {'x' * 255}": "cannot write",
     "--save x.pt --record x.pt": "need a file each",
     "--frobnicate": "unrecognized arguments",
 }
@@ -165,6 +168,25 @@ def test_a_device_that_is_not_there(capsys):
     assert "invalid choice: 'cuda'" in capsys.readouterr().err
 
 
+def test_a_link_stays_a_link(tmp_path):
+    link = tmp_path / "link.pt"
+    link.symlink_to(tmp_path / "net.pt")
+    dense.main([*SMOKE, "--save", str(link)])
+    assert link.is_symlink() and (tmp_path / "net.pt").is_file()
+
+
+def test_a_full_disk_is_told(monkeypatch, tmp_path, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(SystemExit) as error:
+        dense.main([*SMOKE, "--save", str(tmp_path / "net.pt")])
+    assert error.value.code == 1
+    assert "No space left" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_checkpoint_of_another_run(tmp_path, capsys):
     path = ["--checkpoint", str(tmp_path / "run.pt")]
     dense.main([*SMOKE, *path])
@@ -181,8 +203,9 @@ def test_damaged_data(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(common, "mend_files", fail)
     with pytest.raises(SystemExit) as error:
         dense.main(SMOKE)
-    assert error.value.code == 2
-    assert "error: train-images is damaged" in capsys.readouterr().err
+    assert error.value.code == 1
+    line, = capsys.readouterr().err.splitlines()
+    assert "train-images is damaged; restore it" in line
 
 
 def test_divergence(capsys):

@@ -96,6 +96,34 @@ def test_batches_are_the_items_of_the_dataset(train_data):
         assert torch.equal(images[i], image) and labels[i] == label
 
 
+@pytest.mark.parametrize("indices", [
+    [-1, -2], np.arange(20)[::-1], torch.tensor([3, 1]),
+    {0: 5, 1: 7}, range(3)])
+def test_any_indices_of_a_subset_will_do(train_data, indices):
+    some = Subset(train_data, indices)
+    labels = torch.cat([labels for _, labels
+                        in common.get_loader(some, shuffle=False)])
+    assert labels.tolist() == [some[i][1] for i in range(len(indices))]
+
+
+def test_a_subset_beyond_the_data_is_told(train_data):
+    with pytest.raises(IndexError):
+        list(common.get_loader(Subset(train_data, [60_000])))
+
+
+def test_code_of_others_is_not_skipped(train_data):
+    class Inverted(Subset):
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return 1 - image, label
+
+        def __getitems__(self, indices):
+            return [self[i] for i in indices]
+
+    (images, _), = common.get_loader(Inverted(train_data, [0]))
+    assert torch.equal(images[0], 1 - train_data[0][0])
+
+
 def test_extended_loader_keeps_label_and_image_together():
     loader = common.get_loader(
         Subset(common.get_extended_dataset(), range(50)), 50, shuffle=False)

@@ -44,7 +44,6 @@ def test_a_saved_net_repeats_its_record(path, test_data):
     record = common.read_record(path.with_suffix(".json"))
     net = NETS[record["net"]]()
     net.load_state_dict(torch.load(path, weights_only=True))
-    net.to(memory_format=torch.channels_last)
     with common.testing(net):
         scores = torch.cat([net(part) for images, _
                             in common.get_test_loader()

@@ -144,6 +144,30 @@ def test_any_iterable_of_batches_will_do(tiny_test_loader):
     assert weights_of(net).dtype == torch.float64
 
 
+def test_the_models_of_others_are_left_as_they_are(tiny_test_loader):
+    class View(nn.Module):  # as the article has it
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(1, 20, 5)
+            self.conv2 = nn.Conv2d(20, 40, 5)
+            self.out = nn.Linear(4*4*40, 10)
+
+        def forward(self, x):
+            x = torch.max_pool2d(torch.relu(self.conv1(x)), 2)
+            x = torch.max_pool2d(torch.relu(self.conv2(x)), 2)
+            return self.out(x.view(-1, 4*4*40))
+
+    net = View()
+    train_and_test_network(net, 1, train_loader=tiny_test_loader,
+                           test_loader=tiny_test_loader)
+    assert net.conv2.weight.is_contiguous()
+
+
+def test_a_model_without_weights_can_be_tested(tiny_test_loader):
+    ink = nn.Sequential(nn.Flatten(), nn.ZeroPad1d(0))
+    assert 0 <= common.test_network(ink, tiny_test_loader) <= 1
+
+
 def test_the_mnist_test_images_are_the_default(tiny_train_loader, capsys):
     net = dense.Net()
     sgd = torch.optim.SGD(net.parameters(), lr=0.1)
