@@ -306,18 +306,15 @@ def test_network(model, data_loader, epoch_info=""):
 
 
 def predict(model, images):
-    """Returns the digits (B,) int64 that model sees in images, on the CPU.
-
-    250 at a time take half as long as 1,000: their layers fit the caches.
-    """
+    """Returns the digits (B,) int64 that model sees in images, on the CPU."""
     device = device_of(model)
-    with testing(model):
+    with testing(model):  # 250 at a time take half as long as 1,000
         return torch.cat([model(part.to(device)).argmax(1).cpu()
                           for part in images.split(250)])
 
 
 def device_of(model):
-    """Returns the device of a model's weights; that of one without, the CPU."""
+    """Returns the device of a model's weights, or the CPU if it has none."""
     return next(model.parameters(), torch.empty(0)).device
 
 
@@ -325,10 +322,10 @@ def device_of(model):
 
 def describe_run(model, loss_function, optimizer, data_loader, test_loader):
     """Returns by name the settings that a run has to go on with."""
+    loss = getattr(loss_function, "__name__", type(loss_function).__name__)
     settings = {"net": type(model).__name__, "seed": torch.initial_seed(),
-                "layers": " ".join(str(model).split()),
-                "device": device_of(model).type, **optimizer.defaults,
-                "loss": getattr(loss_function, "__name__", str(loss_function))}
+                "layers": " ".join(str(model).split()), "loss": loss,
+                "device": device_of(model).type, **optimizer.defaults}
     for name, data in ("training", data_loader), ("test", test_loader):
         text = f"batches of {getattr(data, 'batch_size', '?')}"
         while hasattr(data, "dataset"):  # of a loader, and of a Subset

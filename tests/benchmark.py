@@ -134,7 +134,6 @@ def compare_steps(name, net_class, loss_function, recipe, loaders, options):
                         some_batches(loaders[1], options.steps),
                         loss_function, new_sgd) / options.steps)
     print_row(f"{name}: a step", *times)
-    return times
 
 
 def compare_tests(name, net_class, loaders, options):
@@ -157,26 +156,25 @@ def megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def main(argv=None):
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--images", type=int, default=10_000)
-    options = parser.parse_args(argv)
-    torch.manual_seed(0)
-    common.get_dataset()
-    before = megabytes()
-    start = time.perf_counter()
-    extended = common.get_extended_train_loader()
-    extending, added = time.perf_counter() - start, megabytes() - before
+def compare_extended(loaders, options):
+    """Prints the time of a step with extended data and without."""
+    _, net_class, loss, recipe = networks()[0]
+    net = net_class()
+    sgd = common.PlainSGD(net.parameters(), recipe.lr)
+    more, plain = take_turns(
+        options.rounds, *[lambda loader=loader: seconds(
+            common.train_epoch, net, some_batches(loader, options.steps),
+            loss, sgd) / options.steps for loader in loaders])
+    print(f"\na step of simple with extended data {more:.3f}, without "
+          f"{plain:.3f}, ratio {more / plain:.2f}")
+
+
+def print_table(options, extended):
+    """Prints the rows of all that is compared."""
     train_loaders = original_loader(True, 60_000), common.get_train_loader()
     test_loaders = original_loader(False, options.images), common.get_loader(
         Subset(common.get_dataset(train=False), range(options.images)),
         common.TEST_BATCH_SIZE, shuffle=False)
-
-    print(f"{common.processor()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}; medians of {options.rounds} rounds\n")
     print(f"{'ms':36} {'original':>9} {'ours':>9} {'ratio':>7}")
     for name, net_class, loss, recipe in networks():
         compare_steps(name, net_class, loss, recipe, train_loaders, options)
@@ -186,16 +184,24 @@ def main(argv=None):
         options.rounds, *[lambda loader=loader: seconds(
             list, some_batches(loader, options.steps)) / options.steps
             for loader in train_loaders]))
-    _, net_class, loss, recipe = networks()[0]
-    net = net_class()
-    sgd = common.PlainSGD(net.parameters(), recipe.lr)
-    more, plain = take_turns(
-        options.rounds, *[lambda loader=loader: seconds(
-            common.train_epoch, net, some_batches(loader, options.steps),
-            loss, sgd) / options.steps
-            for loader in (extended, train_loaders[1])])
-    print(f"\na step of simple with extended data {more:.3f}, without "
-          f"{plain:.3f}, ratio {more / plain:.2f}")
+    compare_extended((extended, train_loaders[1]), options)
+
+
+def main(argv=None):
+    """Measures and prints it all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, default=10_000)
+    options = parser.parse_args(argv)
+    torch.manual_seed(0)
+    print(f"{common.processor()}, {torch.get_num_threads()} threads, "
+          f"torch {torch.__version__}; medians of {options.rounds} rounds\n")
+    common.get_dataset()
+    before, start = megabytes(), time.perf_counter()
+    extended = common.get_extended_train_loader()
+    extending, added = time.perf_counter() - start, megabytes() - before
+    print_table(options, extended)
     print(f"extending the data took {extending:.2f} s and "
           f"{added:.0f} MB on top of {before:.0f} MB; "
           f"the most in all this was {megabytes():.0f} MB")
