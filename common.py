@@ -409,7 +409,8 @@ def write_record(path, net, settings, history):
     predictions: the trained net's answers for the 10,000 test images as a
         string of digits, computed on the CPU in float32
     """
-    digits = torch.cat([predict(net.cpu(), images)
+    net = net.cpu()
+    digits = torch.cat([predict(net, images)
                         for images, _ in get_test_loader()])
     record = {
         "net": type(net).__name__, **settings, "batch_size": BATCH_SIZE,
