@@ -313,6 +313,17 @@ def predict(model, images):
                           for part in images.split(250)])
 
 
+def vote(predictions):
+    """Returns the digits (images,) that most of the nets see.
+
+    predictions (nets, images); ties go to the smallest digit, as in torch.mode
+    """
+    if predictions.ndim != 2 or len(predictions) == 0:
+        raise ValueError("predictions must be (nets, images) of some nets; "
+                         f"their shape is {tuple(predictions.shape)}")
+    return predictions.mode(dim=0).values
+
+
 def device_of(model):
     """Returns the device of a model's weights, or the CPU if it has none."""
     return next(model.parameters(), torch.empty(0)).device

@@ -4,6 +4,7 @@ plainest loop computes."""
 import io
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -239,6 +240,27 @@ def test_plain_sgd_is_sgd():
 
     torch.testing.assert_close(train(common.PlainSGD), train(torch.optim.SGD),
                                rtol=0, atol=1e-12)
+
+
+def test_vote_of_three_nets():
+    answers = torch.tensor([[7, 1, 3, 9],
+                            [7, 2, 5, 0],
+                            [7, 2, 4, 9]])
+    digits = common.vote(answers)
+    assert digits.tolist() == [7, 2, 3, 9]  # of 3, 5 and 4 the smallest
+    assert digits.dtype == torch.int64
+
+
+def test_vote_counts_as_numpy_does():
+    answers = torch.randint(10, (5, 1000))
+    counts = [np.bincount(column).argmax() for column in answers.numpy().T]
+    assert common.vote(answers).tolist() == counts
+
+
+@pytest.mark.parametrize("shape", [(10,), (0, 10), (2, 10, 10)])
+def test_vote_needs_a_row_for_each_net(shape):
+    with pytest.raises(ValueError, match=r"must be \(nets, images\)"):
+        common.vote(torch.zeros(shape, dtype=torch.int64))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
