@@ -22,6 +22,7 @@ import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Subset
@@ -433,8 +434,15 @@ def write_record(path, net, settings, history):
 
 
 def read_record(path):
-    """Returns the dict that write_record wrote, and whose fields it tells."""
-    return json.loads(Path(path).read_text())
+    """Returns the dict that write_record wrote, and whose fields it tells;
+    ValueError if the file is no record."""
+    try:
+        record = json.loads(Path(path).read_text())
+        if "predictions" not in record:
+            raise ValueError("it has no predictions")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or no record: {error}") from error
+    return record
 
 
 def processor():
@@ -459,13 +467,18 @@ FILES = {"checkpoint": "keep the run after every epoch, or go on from there",
          "record": "write the run as JSON"}
 
 
+def recipe_text(recipe):
+    """Returns a row of the table of experiments in words."""
+    wd = np.format_float_positional(recipe.wd, trim="-")  # not 5e-05
+    extended = ", extended" if recipe.extend_data else ""
+    return f"{recipe.epochs} epochs, lr {recipe.lr}, wd {wd}{extended}"
+
+
 def make_parser(description, recipes):
     """Returns a parser with the flags that all networks have; its help tells
     the recipes, {name: row of the table of experiments}."""
-    epilog = "\n".join(
-        f"{name:8}{row.epochs} epochs, lr {row.lr}, wd {row.wd}"
-        f"{', extended' if row.extend_data else ''}"
-        for name, row in recipes.items())
+    epilog = "\n".join(f"{name:8}{recipe_text(recipe)}"
+                       for name, recipe in recipes.items())
     parser = argparse.ArgumentParser(
         description=description, epilog=f"recipes:\n{epilog}",
         formatter_class=argparse.RawDescriptionHelpFormatter)

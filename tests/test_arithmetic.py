@@ -56,8 +56,9 @@ def test_costs_of_an_output_wanted_to_be_1(x, log_cost, square_cost):
     assert round((x - 1) ** 2, 4) == square_cost
 
 
-def test_readme_sessions():
-    """All pycon blocks of the README, as one session."""
+def test_readme_sessions(monkeypatch):
+    """All pycon blocks of the README, as one session in its folder."""
+    monkeypatch.chdir(README.parent)
     blocks = re.findall(r"```pycon\n(.*?)```", README.read_text(), re.DOTALL)
     assert len(blocks) >= 6
     test = doctest.DocTestParser().get_doctest(

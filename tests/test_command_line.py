@@ -233,7 +233,7 @@ def test_help_tells_the_recipes(capsys):
     with pytest.raises(SystemExit):
         convnet.main(["--help"])
     text = capsys.readouterr().out
-    assert "relu    60 epochs, lr 0.03, wd 5e-05\n" in text
+    assert "relu    60 epochs, lr 0.03, wd 0.00005\n" in text
     assert "final   40 epochs, lr 0.005, wd 0, extended" in text
 
 
