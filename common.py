@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import one_hot, pad
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
 from torchvision.datasets.utils import check_integrity
@@ -315,14 +315,15 @@ def predict(model, images):
 
 
 def vote(predictions):
-    """Returns the digits (images,) that most of the nets see.
+    """Returns the digits (images,) int64 that most of the nets see.
 
-    predictions (nets, images); ties go to the smallest digit, as in torch.mode
+    predictions (nets, images) int64; ties go to the smallest digit, as in
+    torch.mode. ValueError for another shape.
     """
     if predictions.ndim != 2 or len(predictions) == 0:
         raise ValueError("predictions must be (nets, images) of some nets; "
                          f"their shape is {tuple(predictions.shape)}")
-    return predictions.mode(dim=0).values
+    return one_hot(predictions, 10).sum(0).argmax(1)  # the first of equals
 
 
 def device_of(model):
@@ -434,15 +435,12 @@ def write_record(path, net, settings, history):
 
 
 def read_record(path):
-    """Returns the dict that write_record wrote, and whose fields it tells;
-    ValueError if the file is no record."""
+    """Returns the dict that write_record wrote, see there; ValueError if the
+    file is no JSON."""
     try:
-        record = json.loads(Path(path).read_text())
-        if "predictions" not in record:
-            raise ValueError("it has no predictions")
-    except (TypeError, ValueError) as error:
+        return json.loads(Path(path).read_text())
+    except ValueError as error:
         raise ValueError(f"{path} is damaged or no record: {error}") from error
-    return record
 
 
 def processor():
@@ -468,7 +466,7 @@ FILES = {"checkpoint": "keep the run after every epoch, or go on from there",
 
 
 def recipe_text(recipe):
-    """Returns a row of the table of experiments in words."""
+    """Returns a row of the table of experiments in words, but for its net."""
     wd = np.format_float_positional(recipe.wd, trim="-")  # not 5e-05
     extended = ", extended" if recipe.extend_data else ""
     return f"{recipe.epochs} epochs, lr {recipe.lr}, wd {wd}{extended}"

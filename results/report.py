@@ -2,11 +2,13 @@
 
     python results/report.py
 
-A record is EXPERIMENT-seedN.json, as --record wrote it. The filters come from
-double_fc_dropout-seed0.pt. Nothing is trained or tested here.
+A record is EXPERIMENT-seedN.json, as --record wrote it; to add a run, put its
+record beside the others. The filters come from double_fc_dropout-seed0.pt.
+Nothing is trained or tested here.
 """
 
 import argparse
+import re
 import statistics
 import sys
 from math import ceil
@@ -23,14 +25,15 @@ sys.path.insert(0, str(ROOT))
 
 from common import get_dataset, read_record, recipe_text  # noqa: E402
 from common import replacing, vote  # noqa: E402
-from pytorch_mnist_convnet import EXPERIMENTS  # noqa: E402
+from pytorch_mnist_convnet import EXPERIMENTS, NETS  # noqa: E402
+from pytorch_mnist_dense import Net  # noqa: E402
 
 MARKERS = "<!-- table made by results/report.py -->", "<!-- end of table -->"
 HEADINGS = ("experiment", "recipe", "Nielsen", "article", "ours", "n", "best",
             "wrong", "minutes")
 FINAL = "double_fc_dropout"
 VOTE_NIELSEN = "99.67 (5 nets)"
-FINAL_RATES = {"double_fc_dropout_lr0.03": "#E69F00", FINAL: "#0072B2"}
+FINAL_COLOURS = {"double_fc_dropout_lr0.03": "#E69F00", FINAL: "#0072B2"}
 COLOURS = {  # of the lines, by experiment; told apart by the colour-blind
     "dense": "#000000", "basic_conv": "#56B4E9", "dbl_conv": "#009E73",
     "dbl_conv_relu": "#D55E00", "expanded_data": "#CC79A7",
@@ -39,15 +42,40 @@ COLOURS = {  # of the lines, by experiment; told apart by the colour-blind
 
 def read_records():
     """Returns {experiment: [record of each seed]}; ValueError if a file in
-    results/ is no record, or names no experiment."""
+    results/ is not the record that its name says."""
     records = {name: [] for name in EXPERIMENTS}
     for path in sorted(RESULTS.glob("*.json")):
-        name = path.stem.rsplit("-seed", 1)[0]
-        if name not in records:
-            raise ValueError(f"{path} is of no experiment; name it EXPERIMENT-"
-                             f"seedN.json, by one of {', '.join(EXPERIMENTS)}")
-        records[name].append(read_record(path))
+        name, _, seed = path.stem.rpartition("-seed")
+        if name not in records or not seed.isdecimal():
+            raise ValueError(f"{path} is not named EXPERIMENT-seedN.json, by "
+                             f"one of {', '.join(EXPERIMENTS)}")
+        record = read_record(path)
+        check_record(path, record, EXPERIMENTS[name], int(seed))
+        records[name].append(record)
     return records
+
+
+def check_record(path, record, recipe, seed):
+    """Raises ValueError if a record is not of the recipe and seed."""
+    net = Net if recipe.net == "dense" else NETS[recipe.net][0]
+    wanted = {"net": net.__name__, "seed": seed, "epochs": recipe.epochs,
+              "lr": recipe.lr, "wd": recipe.wd,
+              "extend_data": recipe.extend_data,
+              "train_size": 60_000, "test_size": 10_000}
+    needed = {*wanted, "test_accuracy", "seconds", "predictions", "device",
+              "threads", "processor", "python", "torch"}
+    if not isinstance(record, dict) or needed - record.keys():
+        raise ValueError(f"{path} is damaged or no record: it does not have "
+                         f"all of {', '.join(sorted(needed))}")
+    for name, value in wanted.items():
+        if record[name] != value:
+            raise ValueError(f"{path} has the {name} {record[name]}, but the "
+                             f"experiment and seed of its name {value}")
+    if not (len(record["test_accuracy"]) == len(record["seconds"])
+            == recipe.epochs and re.fullmatch("[0-9]{10000}",
+                                              record["predictions"])):
+        raise ValueError(f"{path} needs an accuracy and seconds of each of "
+                         f"{recipe.epochs} epochs, and 10,000 digits")
 
 
 def predictions(record):
@@ -142,7 +170,7 @@ def draw_pictures(rows, columns, height, pictures, **options):
 def draw_final(records):
     """Returns the final net's accuracy by epoch, a line for each run."""
     figure, axes = draw_axes("epoch", "test accuracy (%)")
-    for name, colour in FINAL_RATES.items():
+    for name, colour in FINAL_COLOURS.items():
         for run in records[name]:
             line, = axes.plot(range(1, run["epochs"] + 1),
                               100 * np.array(run["test_accuracy"]), colour)
@@ -185,8 +213,11 @@ def draw_costs():
 
 def draw_filters():
     """Returns the 20 filters of the final net's first convolution."""
-    weights = torch.load(RESULTS / f"{FINAL}-seed0.pt", weights_only=True)
-    filters = weights["conv1.weight"][:, 0]
+    path = RESULTS / f"{FINAL}-seed0.pt"
+    try:
+        filters = torch.load(path, weights_only=True)["conv1.weight"][:, 0]
+    except Exception as error:  # damage can make it raise nearly anything
+        raise ValueError(f"cannot load {path}: {error!r}") from error
     limit = filters.abs().max()
     figure, grid, shown = draw_pictures(4, 5, 6, filters, cmap="PuOr",
                                         vmin=-limit, vmax=limit)
@@ -217,17 +248,19 @@ def draw_figures(records):
 
 def main(argv=None):
     """Writes the table and the figures, or exits with status 2."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.parse_args(argv)
     try:
         records = read_records()
         figures = draw_figures(records)
         write_table(make_table(records, get_dataset(train=False).targets))
+        for name, figure in figures.items():
+            with replacing(RESULTS / f"{name}.png") as file:
+                figure.savefig(file, dpi=150)
     except (OSError, ValueError) as error:
-        parser.error(str(error))
-    for name, figure in figures.items():
-        with replacing(RESULTS / f"{name}.png") as file:
-            figure.savefig(file, dpi=150)
+        parser.error(f"{error}; git checkout -- results README.md restores "
+                     "what was published")
 
 
 if __name__ == "__main__":

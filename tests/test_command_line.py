@@ -247,7 +247,7 @@ before = torch.get_rng_state()
 import backprop_manual_calculation, backprop_pytorch
 import common, pytorch_mnist_convnet, pytorch_mnist_dense
 assert torch.equal(torch.get_rng_state(), before)
-assert not [o for o in opened if o[0] != "open" or "mnist/" in o[1].lower()
+assert not [o for o in opened if o[0] != "open" or "MNIST/raw" in o[1]
             or "ubyte" in o[1]], opened
 """
 

@@ -1,5 +1,6 @@
 """The README's table and the figures: they tell what the records hold."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 sys.path.insert(0, str(RESULTS))
 
 import report  # noqa: E402
+
+README = report.README.read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def figures(records):
 
 
 @pytest.fixture
-def copy(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     """A folder of records and a README for the report to work on."""
     for path in RESULTS.glob("*.json"):
         shutil.copy(path, tmp_path)
@@ -41,7 +44,7 @@ def copy(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(labels, wrong=0, seconds=60):
+def fake(labels, wrong=0, seconds=60):
     """Returns a record of two epochs that ends with so many wrong answers."""
     answers = labels.clone()
     answers[:wrong] = (answers[:wrong] + 1) % 10
@@ -66,7 +69,7 @@ def test_readme_has_the_table_of_the_records(records, labels):
 
 
 def test_a_row_of_several_runs(records, labels):
-    runs = [run(labels, 100, 60), run(labels, 120, 120), run(labels, 80, 60)]
+    runs = [fake(labels, 100, 60), fake(labels, 120, 120), fake(labels, 80, 60)]
     table = report.make_table({**records, "dbl_conv": runs}, labels)
     assert cells(table, "dbl_conv") == [
         "dbl_conv", "`2conv`: 60 epochs, lr 0.1, wd 0", "99.06", "99.05",
@@ -74,7 +77,7 @@ def test_a_row_of_several_runs(records, labels):
 
 
 def test_a_row_of_one_run_has_no_deviation(records, labels):
-    one = {**records, "dbl_conv": [run(labels, 100)]}
+    one = {**records, "dbl_conv": [fake(labels, 100)]}
     assert cells(report.make_table(one, labels), "dbl_conv")[4:] == [
         "99.00", "1", "99.00", "100", "1"]
 
@@ -86,7 +89,7 @@ def test_a_row_without_runs_says_so(records, labels):
 
 
 def test_the_vote_of_three_nets(records, labels):
-    runs = [run(labels, 100), run(labels, 60), run(labels, 80)]
+    runs = [fake(labels, 100), fake(labels, 60), fake(labels, 80)]
     three = {**records, "double_fc_dropout": runs}
     assert cells(report.make_table(three, labels),
                  "vote of 3 double_fc_dropout nets") == [
@@ -95,20 +98,20 @@ def test_the_vote_of_three_nets(records, labels):
 
 
 def test_two_nets_do_not_vote(records, labels):
-    two = {**records, "double_fc_dropout": [run(labels), run(labels)]}
+    two = {**records, "double_fc_dropout": [fake(labels), fake(labels)]}
     assert cells(report.make_table(two, labels),
                  "vote of n double_fc_dropout nets")[4:6] == [
         "not run yet", "0"]
 
 
 def test_the_table_tells_the_machines(records, labels):
-    other = {**run(labels), "device": "cuda"}
+    other = {**fake(labels), "device": "cuda"}
     table = report.make_table({**records, "dbl_conv": [other]}, labels)
     assert "Made on: cuda, threads 1, x, Python 3, torch 2." in table
     assert table.count("Made on: ") > 1
 
 
-def test_the_report_makes_all_again_and_trains_nothing(copy, monkeypatch):
+def test_the_report_makes_all_again_and_trains_nothing(folder, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "backward", None)
     text = report.README.read_text("utf-8")
     start, end = report.MARKERS
@@ -116,33 +119,55 @@ def test_the_report_makes_all_again_and_trains_nothing(copy, monkeypatch):
     report.README.write_text(old, "utf-8")
     report.main([])
     assert report.README.read_text("utf-8") == text
-    names = {"final", "all", "costs", "filters", "mistakes"}
-    assert {path.stem for path in copy.glob("*.png")} == names
-    assert {path.stem for path in RESULTS.glob("*.png")} == names
-    assert not list(copy.glob("*.tmp"))
+    drawn = {path.name for path in folder.glob("*.png")}
+    assert drawn == {f"{name}.png" for name in (
+        "final", "all", "costs", "filters", "mistakes")}
+    assert all((RESULTS / name).exists() for name in drawn)
+    assert all(f"(results/{name})" in README for name in drawn)
+    assert not list(folder.glob("*.tmp"))
 
 
 @pytest.mark.parametrize("name, text, complaint", [
     ("dbl_conv-seed0.json", "{", "is damaged or no record"),
     ("dbl_conv-seed0.json", "{}", "is damaged or no record"),
     ("dbl_conv-seed0.json", "3", "is damaged or no record"),
-    ("best-seed0.json", "{}", "is of no experiment"),
+    ("best-seed0.json", "{}", "is not named EXPERIMENT-seedN.json"),
+    ("dbl_conv.json", "{}", "is not named EXPERIMENT-seedN.json"),
+    ("double_fc_dropout-seed0.pt", "damaged", "cannot load"),
     ("README.md", "My own", "needs the lines <!--")])
-def test_bad_input(copy, capsys, name, text, complaint):
+def test_bad_input(folder, capsys, name, text, complaint):
     before = report.README.read_text("utf-8")
-    (copy / name).write_text(text)
+    (folder / name).write_text(text)
     with pytest.raises(SystemExit) as stop:
         report.main([])
     error = capsys.readouterr().err
     assert stop.value.code == 2
     assert complaint in error and name in error
-    assert not list(copy.glob("*.png"))
+    assert not list(folder.glob("*.png"))
     assert report.README.read_text("utf-8") == (
         text if name == "README.md" else before)
 
 
-def test_a_missing_record_is_named(copy, capsys):
-    (copy / "double_fc_dropout-seed0.json").unlink()
+@pytest.mark.parametrize("field, value", [
+    ("net", "Net"), ("seed", 7), ("epochs", 1), ("lr", 1.0), ("wd", 1),
+    ("extend_data", True), ("train_size", 2000), ("test_size", 500),
+    ("test_accuracy", [0.5]), ("seconds", []), ("predictions", "12")])
+def test_a_record_of_something_else(folder, capsys, field, value):
+    path = folder / "dbl_conv-seed0.json"
+    record = {**json.loads(path.read_text()), field: value}
+    path.write_text(json.dumps(record))
+    with pytest.raises(SystemExit) as stop:
+        report.main([])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert path.name in error and (field.split("_")[-1] in error
+                                   or "10,000 digits" in error)
+    assert report.README.read_text("utf-8") == README
+    assert not list(folder.glob("*.png"))
+
+
+def test_a_missing_record_is_named(folder, capsys):
+    (folder / "double_fc_dropout-seed0.json").unlink()
     with pytest.raises(SystemExit) as stop:
         report.main([])
     assert stop.value.code == 2
@@ -164,8 +189,36 @@ def test_lines_of_the_final_net_are_its_records(records, figures):
     runs = records["double_fc_dropout_lr0.03"] + records["double_fc_dropout"]
     assert len(axes.get_lines()) == len(runs) > 0
     for line, record in zip(axes.get_lines(), runs):
+        assert list(line.get_xdata()) == [*range(1, 41)]
         np.testing.assert_allclose(
             line.get_ydata(), 100 * np.array(record["test_accuracy"]))
+
+
+def test_lines_of_all_nets_are_means_of_the_records(records, figures):
+    axes, = figures["all"].axes
+    ends = []
+    for line in axes.get_lines():
+        name, last = line.get_label().split(": ")
+        runs = [run["test_accuracy"] for run in records[name]]
+        means = [sum(values) / len(runs) for values in zip(*runs)]
+        assert list(line.get_xdata()) == [*range(1, len(means) + 1)]
+        np.testing.assert_allclose(line.get_ydata(), means)
+        assert last == f"{100 * means[-1]:.2f}"
+        assert axes.get_ylim()[0] < means[-1] < axes.get_ylim()[1]
+        ends.append(means[-1])
+    assert len(ends) >= 6 and ends == sorted(ends, reverse=True)
+    for tick, text in zip(axes.get_yticks(), axes.get_yticklabels()):
+        assert float(text.get_text()) == pytest.approx(100 * tick)
+
+
+def test_curves_of_the_two_costs(figures):
+    axes, = figures["costs"].axes
+    log, square = (line.get_xydata() for line in axes.get_lines())
+    np.testing.assert_allclose(np.exp(-log[:, 1]), log[:, 0])
+    np.testing.assert_allclose(1 - np.sqrt(square[:, 1]), square[:, 0])
+    assert log[0, 1] > 6 and square[0, 1] == pytest.approx(1, abs=0.01)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        r"$-\ln x$", "$(x - 1)^2$"]
 
 
 def test_filters_are_the_final_nets(figures):
