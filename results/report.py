@@ -69,8 +69,8 @@ def check_record(path, record, recipe, seed):
                          f"all of {', '.join(sorted(needed))}")
     for name, value in wanted.items():
         if record[name] != value:
-            raise ValueError(f"{path} has the {name} {record[name]}, but the "
-                             f"experiment and seed of its name {value}")
+            raise ValueError(f"{path} has {name} {record[name]}, but a record "
+                             f"of this name needs {value}")
     if not (len(record["test_accuracy"]) == len(record["seconds"])
             == recipe.epochs and re.fullmatch("[0-9]{10000}",
                                               record["predictions"])):

@@ -69,7 +69,8 @@ def test_readme_has_the_table_of_the_records(records, labels):
 
 
 def test_a_row_of_several_runs(records, labels):
-    runs = [fake(labels, 100, 60), fake(labels, 120, 120), fake(labels, 80, 60)]
+    runs = [fake(labels, 100, seconds=60), fake(labels, 120, seconds=120),
+            fake(labels, 80, seconds=60)]
     table = report.make_table({**records, "dbl_conv": runs}, labels)
     assert cells(table, "dbl_conv") == [
         "dbl_conv", "`2conv`: 60 epochs, lr 0.1, wd 0", "99.06", "99.05",
