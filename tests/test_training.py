@@ -257,10 +257,13 @@ def test_vote_counts_as_numpy_does():
     assert common.vote(answers).tolist() == counts
 
 
-@pytest.mark.parametrize("shape", [(10,), (0, 10), (2, 10, 10)])
-def test_vote_needs_a_row_for_each_net(shape):
-    with pytest.raises(ValueError, match=r"must be \(nets, images\)"):
-        common.vote(torch.zeros(shape, dtype=torch.int64))
+@pytest.mark.parametrize("predictions", [
+    torch.zeros(10, dtype=torch.int64), torch.zeros(0, 10, dtype=torch.int64),
+    torch.zeros(2, 10, 10, dtype=torch.int64), torch.zeros(2, 10),
+    torch.tensor([[3, 10]]), torch.tensor([[3, -1]])])
+def test_vote_needs_a_row_of_digits_for_each_net(predictions):
+    with pytest.raises(ValueError, match=r"must be \(nets, images\), int64"):
+        common.vote(predictions)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
