@@ -318,14 +318,15 @@ def vote(predictions):
     """Returns the digits (images,) int64 that most of the nets see.
 
     predictions (nets, images) int64; ties go to the smallest digit, as in
-    torch.mode. ValueError for other shapes, types and digits.
+    torch.mode on a CPU. ValueError for other shapes, types and digits.
     """
     shape, dtype = tuple(predictions.shape), predictions.dtype
     if (len(shape) != 2 or shape[0] == 0 or dtype != torch.int64
             or not ((predictions >= 0) & (predictions < 10)).all()):
         raise ValueError("predictions must be (nets, images), int64, digits "
                          f"from 0 to 9; these are {shape}, {dtype}")
-    return one_hot(predictions, 10).sum(0).argmax(1)  # the first of equals
+    # torch.mode decides ties otherwise on a GPU; argmax takes the first
+    return one_hot(predictions, 10).sum(0).argmax(1)
 
 
 def device_of(model):

@@ -40,10 +40,12 @@ COLOURS = {  # of the lines, by experiment; told apart by the colour-blind
     "expanded_data_double_fc": "#E69F00", FINAL: "#0072B2"}
 
 
-def read_records():
+def read_records(labels):
     """Returns {experiment: [record of each seed]}; ValueError if a file in
-    results/ is not the record that its name says."""
-    labels = get_dataset(train=False).targets
+    results/ is not the record that its name says.
+
+    labels (10000,) of the test images
+    """
     records = {name: [] for name in EXPERIMENTS}
     for path in sorted(RESULTS.glob("*.json")):
         name, _, seed = path.stem.rpartition("-seed")
@@ -77,17 +79,21 @@ def check_record(path, record, recipe, seed):
 
 def check_results(path, record, labels):
     """Raises ValueError if a record's results are not whole, or disagree."""
+    epochs, digits = record["epochs"], record["predictions"]
     try:
-        accuracies = np.array(record["test_accuracy"], np.float64)
-        seconds = np.array(record["seconds"], np.float64)
-        right = (predictions(record) == labels).double().mean().item()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} has damaged results: {error}") from error
-    epochs = record["epochs"]
-    if not (accuracies.shape == seconds.shape == (epochs,)
-            and ((accuracies >= 0) & (accuracies <= 1) & (seconds > 0)).all()):
+        accuracies = np.array(record["test_accuracy"])
+        seconds = np.array(record["seconds"])
+        whole = (re.fullmatch("[0-9]{10000}", digits)
+                 and accuracies.shape == seconds.shape == (epochs,)
+                 and ((accuracies >= 0) & (accuracies <= 1)).all()
+                 and (seconds > 0).all())
+    except (TypeError, ValueError):  # of null or words, say
+        whole = False
+    if not whole:
         raise ValueError(f"{path} needs a test_accuracy from 0 to 1 and the "
-                         f"seconds of each of {epochs} epochs")
+                         f"seconds of each of {epochs} epochs, and "
+                         "predictions of 10,000 digits")
+    right = (predictions(record) == labels).double().mean().item()
     # the predictions are a CPU's, which may differ from a GPU's in a few
     if abs(accuracies[-1] - right) > 0.001:
         raise ValueError(f"{path} ends with a test_accuracy of "
@@ -269,9 +275,10 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.parse_args(argv)
     try:
-        records = read_records()
+        labels = get_dataset(train=False).targets
+        records = read_records(labels)
         figures = draw_figures(records)
-        write_table(make_table(records, get_dataset(train=False).targets))
+        write_table(make_table(records, labels))
         for name, figure in figures.items():
             with replacing(RESULTS / f"{name}.png") as file:
                 figure.savefig(file, dpi=150)
