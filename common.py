@@ -232,7 +232,9 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     A loader is an iterable of (images, labels) batches. The file checkpoint
     is written after every epoch; if it is there already, training goes on
     from it, and ends as if never interrupted. The dict history gets the lists
-    test_accuracy and seconds (training and testing), a value an epoch.
+    loss (the mean of the training batches; None where an old checkpoint did
+    not keep it), test_accuracy and seconds (training and testing), a value an
+    epoch.
 
     Raises FloatingPointError at the end of an epoch whose loss or weights
     became nan or infinite, ValueError for a checkpoint of another run.
@@ -240,7 +242,7 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     if test_loader is None:
         test_loader = get_test_loader()
     history = {} if history is None else history
-    history.update(test_accuracy=[], seconds=[])
+    history.update(loss=[], test_accuracy=[], seconds=[])
     if checkpoint is not None:
         settings = describe_run(model, loss_function, optimizer, data_loader,
                                 test_loader)
@@ -248,7 +250,8 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     for epoch in range(len(history["seconds"]) + 1, num_epochs + 1):
         start = time.perf_counter()
         info = f"Epoch {epoch}/{num_epochs}"
-        train_epoch(model, data_loader, loss_function, optimizer, info)
+        history["loss"].append(train_epoch(model, data_loader, loss_function,
+                                           optimizer, info))
         history["test_accuracy"].append(test_network(model, test_loader, info))
         history["seconds"].append(time.perf_counter() - start)
         if checkpoint is not None:
@@ -257,7 +260,8 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
 
 
 def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
-    """Trains model on every batch once; the errors are train_network's."""
+    """Trains model on every batch once, and returns the mean of their losses;
+    the errors are train_network's."""
     device = device_of(model)
     model.train()
     batches, total = 0, 0
@@ -278,6 +282,7 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
         raise FloatingPointError(
             f"{info}: training diverged (mean loss {total.item() / batches}, "
             f"sum of weights {weights}); try a lower learning rate")
+    return total.item() / batches
 
 
 @contextmanager
@@ -383,7 +388,7 @@ def resume(path, settings, num_epochs, model, optimizer, history):
         raise ValueError(f"{path} has {done} epochs, more than {num_epochs}")
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
-    history.update(saved["history"])
+    history.update({"loss": [None] * done, **saved["history"]})
     torch.set_rng_state(saved["random"][0])
     torch.cuda.set_rng_state_all(saved["random"][1:])
     print(f"Going on from {path} after epoch {done}/{num_epochs}", flush=True)
@@ -421,7 +426,7 @@ def write_record(path, net, settings, history):
 
     net (class), epochs, lr, wd, extend_data, seed, train_size, test_size,
     batch_size, device, threads, processor, python, torch: as they were
-    test_accuracy, seconds: one an epoch; fractions, training and testing
+    loss, test_accuracy, seconds: one an epoch, as train_network keeps them
     predictions: the trained net's answers for the 10,000 test images as a
         string of digits, computed on the CPU in float32
     """

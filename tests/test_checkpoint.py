@@ -134,6 +134,22 @@ def test_another_run_is_refused(train, tmp_path, other, name):
     assert (tmp_path / "run.pt").read_bytes() == before
 
 
+def test_a_checkpoint_without_losses_goes_on(train, tmp_path):
+    """One that was written before the history kept them."""
+    path, history = tmp_path / "run.pt", {}
+    whole, _ = train(3, history=history)
+    train(2, checkpoint=path)
+    saved = torch.load(path, weights_only=True)
+    del saved["history"]["loss"]
+    torch.save(saved, path)
+    resumed = {}
+    parts, _ = train(3, checkpoint=path, history=resumed)
+    assert resumed["loss"] == [None, None, history["loss"][2]]
+    assert resumed["test_accuracy"] == history["test_accuracy"]
+    for a, b in zip(whole.parameters(), parts.parameters()):
+        assert torch.equal(a, b)
+
+
 def test_equal_settings_written_otherwise(train, tmp_path):
     train(1, lr=1, wd=0, checkpoint=tmp_path / "run.pt")
     train(2, lr=1.0, wd=0.0, checkpoint=tmp_path / "run.pt")

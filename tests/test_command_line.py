@@ -75,6 +75,7 @@ def test_a_run_and_what_it_leaves(script, tmp_path, capsys, test_data):
     assert (record["seed"], record["epochs"], record["train_size"]) == (
         5, 2, 30)
     assert len(record["seconds"]) == 2 and min(record["seconds"]) > 0
+    assert len(record["loss"]) == 2 and min(record["loss"]) > 0
 
     predictions = torch.tensor([int(digit) for digit in record["predictions"]])
     first_20 = predictions[:20] == test_data.targets[:20]

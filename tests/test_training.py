@@ -82,6 +82,24 @@ def test_what_training_prints(tiny_train_loader, tiny_test_loader, capsys):
     assert output.err == ""  # no bar where there is no terminal
 
 
+def test_history_keeps_the_mean_loss_of_each_epoch(train_data,
+                                                   tiny_test_loader):
+    def loss_function(outputs, labels):
+        losses.append(dense.mean_squared_error(outputs, labels))
+        return losses[-1]
+
+    losses, history = [], {}
+    loader = common.get_loader(Subset(train_data, range(25)))
+    accuracies = train_and_test_network(
+        dense.Net(), 2, 3.0, loss_function=loss_function, train_loader=loader,
+        test_loader=tiny_test_loader, history=history)
+    by_hand = [loss.item() for loss in losses]
+    assert history["loss"] == pytest.approx(
+        [sum(by_hand[:3]) / 3, sum(by_hand[3:]) / 3])
+    assert history["test_accuracy"] == accuracies
+    assert len(history["seconds"]) == 2
+
+
 def test_the_bar_shows_the_loss_and_goes_away(monkeypatch, tiny_test_loader):
     class Terminal(io.StringIO):
         def isatty(self):
