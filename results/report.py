@@ -1,44 +1,57 @@
-"""Makes the README's table of results and the figures from the records.
+"""Fills in README.md and results/README.md, and draws the figures.
 
     python results/report.py
 
-A record is EXPERIMENT-seedN.json, as --record wrote it; to add a run, put its
-record beside the others. The filters come from double_fc_dropout-seed0.pt.
-Nothing is trained or tested here.
+A record is EXPERIMENT-seedN.json, as --record wrote it. To add a run, put its
+record beside the others. A page has the words <!-- NAME --> and <!-- end -->
+on lines of their own, around each table or sentence that is made here.
+Nothing is trained here. Of the saved nets three are looked at: the final net
+for its filters, those of two weight decays for the size of their weights.
 """
 
 import argparse
 import re
-import statistics
 import sys
-from math import ceil
+from collections import Counter
+from contextlib import ExitStack
+from io import BytesIO
+from math import log
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = str(ROOT), str(RESULTS)
 
-from common import get_dataset, read_record, recipe_text  # noqa: E402
-from common import replacing, vote  # noqa: E402
+import figures  # noqa: E402
+from common import check_writable, get_dataset, get_test_loader  # noqa: E402
+from common import read_record, recipe_text, replacing  # noqa: E402
+from common import testing, vote  # noqa: E402
+from figures import FAST_FINAL, FINAL  # noqa: E402
 from pytorch_mnist_convnet import EXPERIMENTS, NETS  # noqa: E402
 from pytorch_mnist_dense import Net  # noqa: E402
 
-MARKERS = "<!-- table made by results/report.py -->", "<!-- end of table -->"
-HEADINGS = ("experiment", "recipe", "Nielsen", "article", "ours", "n", "best",
-            "wrong", "minutes")
-FINAL = "double_fc_dropout"
+RELU, STRONG_DECAY = "dbl_conv_relu", "dbl_conv_relu_wd0.1"
 VOTE_NIELSEN = "99.67 (5 nets)"
-FINAL_COLOURS = {"double_fc_dropout_lr0.03": "#E69F00", FINAL: "#0072B2"}
-COLOURS = {  # of the lines, by experiment; told apart by the colour-blind
-    "dense": "#000000", "basic_conv": "#56B4E9", "dbl_conv": "#009E73",
-    "dbl_conv_relu": "#D55E00", "expanded_data": "#CC79A7",
-    "expanded_data_double_fc": "#E69F00", FINAL: "#0072B2"}
+STEPS = (  # what is new, before, after, whether book or article claim a gain
+    ("a convolution", "dense", "basic_conv", True),
+    ("a second convolution", "basic_conv", "dbl_conv", True),
+    ("ReLU", "dbl_conv", RELU, True),
+    ("extended data", RELU, "expanded_data", True),
+    ("two dense layers of 1,000", "expanded_data",
+     "expanded_data_double_fc", True),
+    ("dropout", "expanded_data_double_fc", FAST_FINAL, True),
+    ("learning rate 0.005 for 0.03", FAST_FINAL, FINAL, False),
+    ("weight decay 0.00005 for 0.00002", "dbl_conv_relu_wd0.00002", RELU,
+     False))
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+# T95[k - 1]: Student's t with k degrees of freedom is within it 19 times in 20
 
+
+# Records
 
 def read_records(labels):
     """Returns {experiment: [record of each seed]}; ValueError if a file in
@@ -83,16 +96,17 @@ def check_results(path, record, labels):
     try:
         accuracies = np.array(record["test_accuracy"])
         seconds = np.array(record["seconds"])
+        losses = np.array(record.get("loss", seconds), dtype=float)
         whole = (re.fullmatch("[0-9]{10000}", digits)
                  and accuracies.shape == seconds.shape == (epochs,)
                  and ((accuracies >= 0) & (accuracies <= 1)).all()
-                 and (seconds > 0).all())
+                 and (seconds > 0).all() and len(losses) == epochs)
     except (TypeError, ValueError):  # of null or words, say
         whole = False
     if not whole:
         raise ValueError(f"{path} needs a test_accuracy from 0 to 1 and the "
-                         f"seconds of each of {epochs} epochs, and "
-                         "predictions of 10,000 digits")
+                         f"seconds of each of {epochs} epochs, predictions of "
+                         "10,000 digits, and loss, if there, of each epoch")
     right = (predictions(record) == labels).double().mean().item()
     # the predictions are a CPU's, which may differ from a GPU's in a few
     if abs(accuracies[-1] - right) > 0.001:
@@ -106,182 +120,429 @@ def predictions(record):
     return torch.tensor([int(digit) for digit in record["predictions"]])
 
 
-# The table
+# Statistics, all in per cent or points of per cent
 
-def make_table(records, labels):
-    """Returns the table in Markdown, and what the runs were made on.
+def last(runs):
+    """Returns the accuracies (n,) after the last epoch of n runs."""
+    return np.array([100 * run["test_accuracy"][-1] for run in runs])
+
+
+def last_ten(runs):
+    """Returns the accuracies (n, 10) after the last ten epochs of n runs."""
+    tests = [run["test_accuracy"][-10:] for run in runs]
+    return 100 * np.array(tests).reshape(len(runs), -1)
+
+
+def fluctuation(runs):
+    """Returns the standard deviation (n,) of each run's last ten tests."""
+    return last_ten(runs).std(axis=1, ddof=1)
+
+
+def mean_and_deviation(values):
+    """Returns "99.05 ± 0.02", or the mean alone of a single run."""
+    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{spread}"
+
+
+def compare(before, after):
+    """Returns the difference of two means, its standard error, and which
+    difference chance alone would exceed once in twenty times.
+
+    before, after: one value a run. By Welch's t-test, as the two kinds of
+    runs fluctuate differently. A single run tells no error: nan.
+    """
+    difference = after.mean() - before.mean()
+    n = np.array([len(before), len(after)])
+    if n.min() < 2:
+        return difference, np.nan, np.nan
+    squares = np.array([before.var(ddof=1), after.var(ddof=1)]) / n
+    error = np.sqrt(squares.sum())
+    freedom = squares.sum() ** 2 / max((squares ** 2 / (n - 1)).sum(), 1e-30)
+    return difference, error, error * T95[int(np.clip(freedom, 1, 10)) - 1]
+
+
+def judge(difference, limit, claimed=True):
+    """Returns what a difference, as compare gives it, says of a claim that
+    it is above zero."""
+    if not abs(difference) > limit:
+        return "undecided" if claimed else "no difference seen"
+    better = difference > 0
+    if claimed:
+        return "borne out" if better else "not borne out"
+    return "better" if better else "worse"
+
+
+def place(published, values):
+    """Returns where a published accuracy lies among our runs' values: whether
+    one more run of ours would be expected there, 19 times in 20."""
+    if not is_number(published):
+        return "-"
+    n = len(values)
+    if n < 2 or values.std() == 0:
+        return "cannot be told yet"
+    spread = values.std(ddof=1) * np.sqrt(1 + 1 / n)
+    distance = (float(published) - values.mean()) / spread
+    if abs(distance) <= T95[min(n - 1, 10) - 1]:
+        return f"expected ({distance:+.1f})"
+    return f"{'higher' if distance > 0 else 'lower'} ({distance:+.1f})"
+
+
+def is_number(text):
+    """Returns whether a published accuracy is a plain number."""
+    return re.fullmatch(r"\d+\.\d+", text) is not None
+
+
+# Tables
+
+def table(headings, rows, left=1):
+    """Returns a table in Markdown whose first columns are aligned left."""
+    rule = ["---"] * left + ["--:"] * (len(headings) - left)
+    return "".join(f"| {' | '.join(map(str, row))} |\n"
+                   for row in (headings, rule, *rows))
+
+
+def command(name):
+    """Returns the script and flags that run an experiment."""
+    recipe = EXPERIMENTS[name]
+    if name == "dense":
+        return "`pytorch_mnist_dense.py`"
+    usual = EXPERIMENTS[NETS[recipe.net][1]]
+    flags = [f"--net {recipe.net}"]
+    flags += [f"--{field} {np.format_float_positional(value, trim='-')}"
+              for field in ("lr", "wd")
+              if (value := getattr(recipe, field)) != getattr(usual, field)]
+    if recipe.extend_data and not usual.extend_data:
+        flags.append("--extend_data")
+    return f"`{' '.join(flags)}`"
+
+
+def results_table(records, labels):
+    """Returns the table of the top README: what was published, and ours."""
+    rows = [[name, command(name), recipe.nielsen, recipe.article,
+             mean_and_deviation(last(records[name])) if records[name]
+             else "not run yet", len(records[name])]
+            for name, recipe in EXPERIMENTS.items()]
+    wrong = vote_wrong(records[FINAL], labels)
+    ours = "not run yet" if wrong is None else f"{100 - wrong / 100:.2f}"
+    count = len(records[FINAL])
+    rows.append([f"vote of {count} nets of {FINAL}", "-", VOTE_NIELSEN, "-",
+                 ours, "1"])
+    return table(("experiment", "command", "Nielsen", "article", "ours", "n"),
+                 rows, left=2)
+
+
+def runs_table(records, labels):
+    """Returns the table of all that was measured of each row's runs."""
+    rows = []
+    for name, runs in records.items():
+        recipe = recipe_text(EXPERIMENTS[name])
+        if not runs:
+            rows.append([name, recipe, 0, *["-"] * 8])
+            continue
+        ten = last_ten(runs)
+        best = max(max(run["test_accuracy"]) for run in runs)
+        wrong = [(predictions(run) != labels).sum().item() for run in runs]
+        minutes = np.mean([sum(run["seconds"]) / 60 for run in runs])
+        rows.append([
+            name, recipe, len(runs), mean_and_deviation(last(runs)),
+            mean_and_deviation(ten.mean(axis=1)), f"{ten.std(ddof=1):.2f}",
+            f"{ten.min():.2f} to {ten.max():.2f}", f"{100 * best:.2f}",
+            min(wrong), max(wrong), f"{minutes:.0f}"])
+    return table(("experiment", "recipe", "n", "last epoch", "last ten",
+                  "s of last ten", "range of last ten", "best test",
+                  "fewest wrong", "most wrong", "minutes"), rows, left=2)
+
+
+def published_table(records):
+    """Returns the table of where the published numbers lie among our runs."""
+    rows = [[name, recipe.nielsen, place(recipe.nielsen, last(records[name])),
+             recipe.article, place(recipe.article, last(records[name])),
+             mean_and_deviation(last(records[name])), len(records[name])]
+            for name, recipe in EXPERIMENTS.items() if records[name]
+            and {is_number(recipe.nielsen), is_number(recipe.article)} != {
+                False}]
+    return table(("experiment", "Nielsen", "among ours", "article",
+                  "among ours", "ours", "n"), rows)
+
+
+def steps_table(records):
+    """Returns the table of what each step of the ladder brings."""
+    rows = []
+    for what, before, after, claimed in STEPS:
+        old, new = records[before], records[after]
+        if not (old and new):
+            continue
+        end = compare(last(old), last(new))
+        ten = compare(last_ten(old).mean(axis=1), last_ten(new).mean(axis=1))
+        rows.append([
+            what, f"{before} -> {after}",
+            *[published_step(before, after, source)
+              for source in ("nielsen", "article")],
+            step_text(end), judge(end[0], end[2], claimed),
+            step_text(ten), judge(ten[0], ten[2], claimed)])
+    return table(("step", "from -> to", "Nielsen", "article", "last epoch", "",
+                  "last ten", ""), rows, left=2)
+
+
+def published_step(before, after, source):
+    """Returns the difference of two published accuracies, or "-"."""
+    old, new = (getattr(EXPERIMENTS[name], source) for name in (before, after))
+    if not (is_number(old) and is_number(new)):
+        return "-"
+    return f"{float(new) - float(old):+.2f}"
+
+
+def step_text(comparison):
+    """Returns "+0.15 ± 0.03", of what compare returns."""
+    difference, error, _ = comparison
+    return f"{difference:+.2f}" + (
+        "" if np.isnan(error) else f" ± {error:.2f}")
+
+
+def vote_wrong(runs, labels):
+    """Returns how many images the nets' vote gets wrong; None of two nets."""
+    if len(runs) < 3:
+        return None
+    answers = torch.stack([predictions(run) for run in runs])
+    return (vote(answers) != labels).sum().item()
+
+
+def vote_table(records, labels):
+    """Returns the table of what the vote makes of the images that no, one,
+    two, ... of the final nets get wrong."""
+    runs = records[FINAL]
+    if len(runs) < 3:
+        return "Three nets are needed for a vote.\n"
+    answers = torch.stack([predictions(run) for run in runs])
+    wrong, right = (answers != labels).sum(dim=0), vote(answers) == labels
+    rows = []
+    for count in range(len(runs) + 1):
+        images = wrong == count
+        rows.append([count, images.sum().item(),
+                     (images & right).sum().item(),
+                     (images & ~right).sum().item()])
+    rows.append(["together", len(labels), right.sum().item(),
+                 (~right).sum().item()])
+    return table(("nets that are wrong", "images", "vote right",
+                  "vote wrong"), rows)
+
+
+def machines_table(records):
+    """Returns the table of what the runs were made on."""
+    names = "device", "threads", "processor", "python", "torch"
+    kinds = Counter(tuple(run[name] for name in names)
+                    for runs in records.values() for run in runs)
+    return table((*names, "runs"), [[*kind, count] for kind, count
+                                    in sorted(kinds.items())], left=5)
+
+
+# Sentences
+
+def brought(records, name):
+    """Returns what the ladder's step to an experiment brought."""
+    runs = records[name]
+    if not runs:
+        return "Not run yet.\n"
+    text = (f"Our runs: {mean_and_deviation(last(runs))} % after the last "
+            f"epoch (n = {len(runs)}).")
+    for what, before, after, claimed in STEPS:
+        if after == name and claimed and records[before]:
+            ten = compare(last_ten(records[before]).mean(axis=1),
+                          last_ten(runs).mean(axis=1))
+            text += (f" Over the last ten epochs that is {step_text(ten)} "
+                     f"points against {before}: {judge(ten[0], ten[2])}.")
+    return f"{text}\n"
+
+def extended_text(records):
+    """Returns what part of the mistakes the extended data take away."""
+    if not (records[RELU] and records["expanded_data"]):
+        return "Not run yet.\n"
+    few, many = (100 - last_ten(records[name]).mean()
+                 for name in ("expanded_data", RELU))
+    return (f"The extended data take {100 * (1 - few / many):.0f} % of the "
+            f"mistakes of {RELU} away (last ten epochs), with five times as "
+            "many steps.\n")
+
+
+def plateau_text(records):
+    """Returns how the two sigmoid convolutions start."""
+    if not records["dbl_conv"]:
+        return "Not run yet.\n"
+    first, second = (listed(f"{100 * run['test_accuracy'][epoch]:.2f}"
+                            for run in records["dbl_conv"])
+                     for epoch in (0, 1))
+    return (f"After the first epoch our runs of dbl_conv were at {first} %, "
+            f"after the second at {second} %.\n")
+
+
+def rates_text(records):
+    """Returns how the final net's two learning rates fluctuate and rise."""
+    if not (records[FAST_FINAL] and records[FINAL]):
+        return "Not run yet.\n"
+    text = ""
+    for name in (FAST_FINAL, FINAL):
+        deviations = listed(f"{value:.2f}" for value
+                            in fluctuation(records[name]))
+        epochs = listed(first_above(run, 0.995) for run in records[name])
+        text += (f"- Rate {EXPERIMENTS[name].lr}: within the last ten epochs "
+                 f"the accuracy of a run has a standard deviation of "
+                 f"{deviations} points. It first passes 99.5 % in epoch "
+                 f"{epochs}.\n")
+    steadier = compare(fluctuation(records[FINAL]),
+                       fluctuation(records[FAST_FINAL]))
+    return (f"{text}- The article says that 0.005 is the steadier rate: "
+            f"{judge(steadier[0], steadier[2])} ({step_text(steadier)} "
+            "points of standard deviation with 0.03).\n")
+
+
+def listed(texts):
+    """Returns "a, b and c"."""
+    *most, final = texts
+    return f"{', '.join(most)} and {final}" if most else final
+
+
+def first_above(run, accuracy):
+    """Returns the number of the first epoch above an accuracy, in words."""
+    above = np.array(run["test_accuracy"]) > accuracy
+    return str(above.argmax() + 1) if above.any() else "never"
+
+
+def decay_text(records):
+    """Returns what the strong weight decay does to accuracy and weights."""
+    runs, recipe = records[STRONG_DECAY], EXPERIMENTS[STRONG_DECAY]
+    if not runs:
+        return "Not run yet.\n"
+    ten, lost = last_ten(runs), recipe.lr * recipe.wd
+    text = (f"Each step takes lr * wd = {100 * lost:.1f} % of every weight. "
+            f"After {log(0.5) / log(1 - lost):.0f} batches half of what was "
+            "learned is gone, and the weights follow the last few thousand "
+            "images. Over the last ten epochs the accuracy wanders between "
+            f"{ten.min():.2f} and {ten.max():.2f} %.\n")
+    nets = sorted(RESULTS.glob(f"{STRONG_DECAY}-seed*.pt"))
+    if not nets:
+        return f"{text}No net of these runs is kept yet.\n"
+    start, strong, usual = (
+        load_net(RELU, path) for path in
+        (None, nets[0], RESULTS / f"{RELU}-seed0.pt"))
+    return (f"{text}Its weights stay small: their norm is {norm(strong):.1f} "
+            f"at the end, with decay {EXPERIMENTS[RELU].wd:.5f} it is "
+            f"{norm(usual):.1f}, at the start {norm(start):.1f}. Such a net "
+            "cannot be sure of anything: on average it gives the right digit "
+            f"a probability of {certainty(strong):.3f}, the other one "
+            f"{certainty(usual):.3f}.\n")
+
+
+def load_net(experiment, path=None):
+    """Returns the net of an experiment in float64, with the saved weights of
+    a path, or else as seed 0 starts it; ValueError for a damaged file."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        net = NETS[EXPERIMENTS[experiment].net][0]()
+    if path is not None:
+        try:
+            net.load_state_dict(torch.load(path, weights_only=True))
+        except Exception as error:  # damage can make it raise nearly anything
+            raise ValueError(f"cannot load {path}: {error!r}") from error
+    return net.double()
+
+
+def norm(net):
+    """Returns the Euclidean norm of all weights and biases of a net."""
+    return torch.cat([weights.flatten() for weights
+                      in net.parameters()]).norm().item()
+
+
+def certainty(net):
+    """Returns the mean probability that a net gives the test images' digits"""
+    with testing(net):
+        return torch.cat([
+            net(images.double()).softmax(dim=1)[range(len(labels)), labels]
+            for images, labels in get_test_loader()]).mean().item()
+
+
+# The pages
+
+def make_blocks(records, labels):
+    """Returns {name: Markdown} of all that stands between the pages' markers.
 
     records as read_records gives them, labels (10000,) of the test images
     """
-    rows = [HEADINGS, ["---"] * 2 + ["--:"] * (len(HEADINGS) - 2)]
-    for name, recipe in EXPERIMENTS.items():
-        rows.append([name, f"`{recipe.net}`: {recipe_text(recipe)}",
-                     recipe.nielsen, recipe.article,
-                     *measured(records[name], labels)])
-    rows.append(vote_row(records[FINAL], labels))
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, "", circumstances(records), ""])
+    return {
+        "results": results_table(records, labels),
+        **{f"ours {name}": brought(records, name) for name in EXPERIMENTS},
+        "speed": (RESULTS / "speed.md").read_text("utf-8"),
+        "runs": runs_table(records, labels),
+        "published": published_table(records),
+        "steps": steps_table(records),
+        "vote": vote_table(records, labels),
+        "extended": extended_text(records),
+        "plateau": plateau_text(records),
+        "rates": rates_text(records),
+        "decay": decay_text(records),
+        "machines": machines_table(records)}
 
 
-def measured(runs, labels):
-    """Returns the cells of a row that tell of our runs."""
-    if not runs:
-        return ["not run yet", "0", "-", "-", "-"]
-    last = [100 * run["test_accuracy"][-1] for run in runs]
-    wrong = [(predictions(run) != labels).sum().item() for run in runs]
-    minutes = [sum(run["seconds"]) / 60 for run in runs]
-    spread = f" ± {statistics.stdev(last):.2f}" if len(runs) > 1 else ""
-    return [f"{statistics.mean(last):.2f}{spread}", str(len(runs)),
-            f"{max(last):.2f}", str(min(wrong)),
-            f"{statistics.mean(minutes):.0f}"]
+def fill_in(page, blocks):
+    """Returns a page's text with each block as it should be; ValueError for
+    a marker without a block, or without its end."""
+    def block(match):
+        if match[1] not in blocks:
+            raise ValueError(f"{page} has <!-- {match[1]} -->, but a block is "
+                             f"one of {', '.join(blocks)}")
+        return f"<!-- {match[1]} -->\n{blocks[match[1]]}<!-- end -->\n"
+
+    text = page.read_text("utf-8")
+    filled, count = re.subn("<!-- (.*) -->\n((?!<!-- ).*\n)*<!-- end -->\n",
+                            block, text)
+    if count == 0 or 2 * count != text.count("<!-- "):
+        raise ValueError(f"{page} needs a line <!-- NAME --> and a line "
+                         "<!-- end --> around each block")
+    return filled
 
 
-def vote_row(runs, labels):
-    """Returns the row of the vote of the final nets, at least three."""
-    if len(runs) < 3:
-        count, cells = "n", measured([], labels)
-    else:
-        answers = vote(torch.stack([predictions(run) for run in runs]))
-        wrong = (answers != labels).sum().item()
-        percent = f"{100 - wrong / 100:.2f}"
-        count, cells = len(runs), [percent, "1", percent, str(wrong), "-"]
-    return [f"vote of {count} {FINAL} nets", "-", VOTE_NIELSEN, "-", *cells]
+def write_all(contents):
+    """Writes {path: bytes}: all of them, or none if one cannot be written."""
+    for path in contents:
+        check_writable(path)
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            stack.enter_context(replacing(path)).write(content)
 
 
-def circumstances(records):
-    """Returns a line of Markdown for each kind of machine that was used."""
-    kinds = {f"{run['device']}, threads {run['threads']}, {run['processor']}, "
-             f"Python {run['python']}, torch {run['torch']}"
-             for runs in records.values() for run in runs}
-    return "\n".join(f"Made on: {kind}." for kind in sorted(kinds))
+def draw_figures(records, test_data):
+    """Returns {name: figure}; ValueError without a run of the final net."""
+    if not records[FINAL]:
+        raise ValueError(f"{RESULTS} has no record of {FINAL}")
+    net = load_net(FINAL, RESULTS / f"{FINAL}-seed0.pt")
+    answers = predictions(records[FINAL][0])
+    return {"mistakes": figures.draw_mistakes(test_data, answers),
+            "filters": figures.draw_filters(net),
+            "final": figures.draw_final(records),
+            "loss": figures.draw_loss(records),
+            "all": figures.draw_all(records), "costs": figures.draw_costs()}
 
 
-def write_table(table):
-    """Puts the table between the README's markers; ValueError without them."""
-    start, end = MARKERS
-    before, _, rest = README.read_text("utf-8").partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"{README} needs the lines {start} and {end}")
-    with replacing(README) as file:
-        file.write(f"{before}{start}\n{table}{end}{after}".encode())
-
-
-# The figures
-
-def draw_axes(xlabel, ylabel):
-    """Returns a figure and its axes, with quiet grid lines."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def draw_pictures(rows, columns, height, pictures, **options):
-    """Returns a figure of small pictures, their axes, and the last of them."""
-    figure = Figure(figsize=(8, height), layout="constrained")
-    grid = figure.subplots(rows, columns).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, picture in zip(grid, pictures.numpy()):
-        shown = axes.imshow(picture, **options)
-    return figure, grid, shown
-
-
-def draw_final(records):
-    """Returns the final net's accuracy by epoch, a line for each run."""
-    figure, axes = draw_axes("epoch", "test accuracy (%)")
-    for name, colour in FINAL_COLOURS.items():
-        for run in records[name]:
-            line, = axes.plot(range(1, run["epochs"] + 1),
-                              100 * np.array(run["test_accuracy"]), colour)
-        if records[name]:
-            line.set_label(f"learning rate {run['lr']}")
-    axes.legend(loc="lower right")
-    return figure
-
-
-def draw_all(records):
-    """Returns all nets' accuracy by epoch, the mean of the runs of each.
-
-    The scale is log(accuracy / (1 - accuracy)), on which nearly the same
-    distance halves the errors everywhere: 98 to 99 %, 99 to 99.5 %.
-    """
-    figure, axes = draw_axes("epoch", "test accuracy (%)")
-    means = {name: np.mean([run["test_accuracy"] for run in records[name]], 0)
-             for name in COLOURS if records[name]}
-    for name in sorted(means, key=lambda name: -means[name][-1]):
-        axes.plot(range(1, len(means[name]) + 1), means[name], COLOURS[name],
-                  label=f"{name}: {100 * means[name][-1]:.2f}")
-    ticks = 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997
-    axes.set_yscale("logit")
-    axes.set_yticks(ticks, [f"{100 * tick:g}" for tick in ticks])
-    axes.set_yticks([], minor=True)
-    axes.set_ylim(0.97, 0.9975)
-    axes.legend(loc="lower right")
-    return figure
-
-
-def draw_costs():
-    """Returns the two costs of an output that should be 1."""
-    figure, axes = draw_axes("output x, which should be 1", "cost")
-    x = np.linspace(0.001, 1, 1000)
-    axes.plot(x, -np.log(x), "#0072B2", label=r"$-\ln x$")
-    axes.plot(x, (x - 1) ** 2, "#D55E00", label="$(x - 1)^2$")
-    axes.legend()
-    return figure
-
-
-def draw_filters():
-    """Returns the 20 filters of the final net's first convolution."""
-    path = RESULTS / f"{FINAL}-seed0.pt"
-    try:
-        filters = torch.load(path, weights_only=True)["conv1.weight"][:, 0]
-    except Exception as error:  # damage can make it raise nearly anything
-        raise ValueError(f"cannot load {path}: {error!r}") from error
-    limit = filters.abs().max()
-    figure, grid, shown = draw_pictures(4, 5, 6, filters, cmap="PuOr",
-                                        vmin=-limit, vmax=limit)
-    figure.colorbar(shown, ax=grid, label="weight")
-    return figure
-
-
-def draw_mistakes():
-    """Returns the test digits that the final net of seed 0 gets wrong."""
-    test_data = get_dataset(train=False)
-    answers = predictions(read_record(RESULTS / f"{FINAL}-seed0.json"))
-    wrong = (answers != test_data.targets).nonzero().flatten()
-    rows = ceil(len(wrong) / 10)
-    figure, grid, _ = draw_pictures(rows, 10, 1.2 * rows + 0.3,
-                                    test_data.data[wrong], cmap="Greys")
-    for axes, i in zip(grid, wrong):
-        axes.set_title(f"{test_data.targets[i]} → {answers[i]}", pad=1)
-    figure.suptitle("true digit → predicted digit")
-    return figure
-
-
-def draw_figures(records):
-    """Returns {name: figure}."""
-    return {"mistakes": draw_mistakes(), "filters": draw_filters(),
-            "final": draw_final(records), "all": draw_all(records),
-            "costs": draw_costs()}
+def png(figure):
+    """Returns a figure as the bytes of a PNG, the same in all versions."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def main(argv=None):
-    """Writes the table and the figures, or exits with status 2."""
+    """Writes the pages and the figures, or exits with status 2."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.parse_args(argv)
     try:
-        labels = get_dataset(train=False).targets
-        records = read_records(labels)
-        figures = draw_figures(records)
-        write_table(make_table(records, labels))
-        for name, figure in figures.items():
-            with replacing(RESULTS / f"{name}.png") as file:
-                figure.savefig(file, dpi=150)
+        test_data = get_dataset(train=False)
+        records = read_records(test_data.targets)
+        blocks = make_blocks(records, test_data.targets)
+        contents = {page: fill_in(page, blocks).encode()
+                    for page in (README, RESULTS / "README.md")}
+        for name, figure in draw_figures(records, test_data).items():
+            contents[RESULTS / f"{name}.png"] = png(figure)
+        write_all(contents)
     except (OSError, ValueError) as error:
         parser.error(f"{error}; move a file of yours away, or restore a "
                      "published one: git checkout -- FILE")

@@ -1,6 +1,9 @@
 """Measures the original pipeline and ours, side by side and taking turns.
 
-    python tests/benchmark.py
+    python tests/benchmark.py > results/speed.md
+    python results/report.py
+
+The second line puts the printed table into README.md.
 
 The original pipeline is the article's: torchvision's MNIST with ToTensor, a
 shuffled DataLoader of ten, the default memory layout, nn.Dropout, and
@@ -148,7 +151,7 @@ def compare_tests(name, net_class, loaders, options):
 
 def print_row(what, old, new):
     """Prints a line of the table; the times are in ms."""
-    print(f"{what:36} {old:9.3f} {new:9.3f} {old / new:7.2f}", flush=True)
+    print(f"| {what} | {old:.3f} | {new:.3f} | {old / new:.2f} |", flush=True)
 
 
 def megabytes():
@@ -166,8 +169,8 @@ def compare_extended(loaders, options):
         options.rounds, *[lambda loader=loader: seconds(
             common.train_epoch, net, some_batches(loader, options.steps),
             loss, sgd) / options.steps for loader in loaders])
-    print(f"\na step of simple with extended data {more:.3f}, without "
-          f"{plain:.3f}, ratio {more / plain:.2f}")
+    print(f"\nA step of `simple` takes {more:.3f} ms with extended data and "
+          f"{plain:.3f} ms without.")
 
 
 def print_table(options, extended):
@@ -176,7 +179,8 @@ def print_table(options, extended):
     test_loaders = original_loader(False, options.images), common.get_loader(
         Subset(common.get_dataset(train=False), range(options.images)),
         common.TEST_BATCH_SIZE, shuffle=False)
-    print(f"{'ms':36} {'original':>9} {'ours':>9} {'ratio':>7}")
+    print("| ms | the article's pipeline | ours | ratio |\n"
+          "| --- | --: | --: | --: |")
     for name, net_class, loss, recipe in networks():
         compare_steps(name, net_class, loss, recipe, train_loaders, options)
     for name, net_class, _, _ in networks():
@@ -196,16 +200,17 @@ def main(argv=None):
     parser.add_argument("--images", type=int, default=10_000)
     options = parser.parse_args(argv)
     torch.manual_seed(0)
-    print(f"{common.processor()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}; medians of {options.rounds} rounds\n")
     common.get_dataset()
     before, start = megabytes(), time.perf_counter()
     extended = common.get_extended_train_loader()
     extending, added = time.perf_counter() - start, megabytes() - before
     print_table(options, extended)
-    print(f"extending the data took {extending:.2f} s and "
-          f"{added:.0f} MB on top of {before:.0f} MB; "
-          f"the most in all this was {megabytes():.0f} MB")
+    print(f"To extend the data took {extending:.2f} s and {added:.0f} MB on "
+          f"top of {before:.0f} MB; the whole benchmark used at most "
+          f"{megabytes():,.0f} MB.\n\nMeasured on {common.processor()} with "
+          f"{torch.get_num_threads()} threads, torch {torch.__version__}: "
+          f"medians of {options.rounds} rounds, of {options.steps} steps each "
+          "in training.")
 
 
 if __name__ == "__main__":
