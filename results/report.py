@@ -27,7 +27,7 @@ README = ROOT / "README.md"
 sys.path[:0] = str(ROOT), str(RESULTS)
 
 import figures  # noqa: E402
-from common import check_writable, get_dataset, get_test_loader  # noqa: E402
+from common import check_writable, get_dataset, get_loader  # noqa: E402
 from common import read_record, recipe_text, replacing  # noqa: E402
 from common import testing, vote  # noqa: E402
 from figures import FAST_FINAL, FINAL  # noqa: E402
@@ -433,8 +433,8 @@ def decay_text(records):
 
 
 def load_net(experiment, path=None):
-    """Returns the net of an experiment in float64, with the saved weights of
-    a path, or else as seed 0 starts it; ValueError for a damaged file."""
+    """Returns the net of an experiment with the saved weights of a path, or
+    else as seed 0 starts it; ValueError for a damaged file."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         net = NETS[EXPERIMENTS[experiment].net][0]()
@@ -443,7 +443,7 @@ def load_net(experiment, path=None):
             net.load_state_dict(torch.load(path, weights_only=True))
         except Exception as error:  # damage can make it raise nearly anything
             raise ValueError(f"cannot load {path}: {error!r}") from error
-    return net.double()
+    return net
 
 
 def norm(net):
@@ -453,11 +453,12 @@ def norm(net):
 
 
 def certainty(net):
-    """Returns the mean probability that a net gives the test images' digits"""
+    """Returns the mean probability that a net gives the right test digits."""
+    loader = get_loader(get_dataset(train=False), 250, shuffle=False)
     with testing(net):
         return torch.cat([
-            net(images.double()).softmax(dim=1)[range(len(labels)), labels]
-            for images, labels in get_test_loader()]).mean().item()
+            net(images).softmax(dim=1)[range(len(labels)), labels]
+            for images, labels in loader]).mean().item()
 
 
 # The pages
