@@ -17,14 +17,18 @@ import json
 import os
 import platform
 import re
+import sys
 import time
+import warnings
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import one_hot, pad
+from PIL import Image, ImageOps
+from torch.nn.functional import (avg_pool2d, interpolate, max_pool2d, one_hot,
+                                 pad)
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
 from torchvision.datasets.utils import check_integrity
@@ -35,6 +39,7 @@ IMAGE_WIDTH = 28
 BATCH_SIZE = 10
 TEST_BATCH_SIZE = 1000  # changes how fast a test is, not its outcome
 DATA = Path(__file__).resolve().parent / "data"
+RESULTS = DATA.parent / "results"
 UNPACKED_MD5 = (  # in the order of MNIST.resources, which has the archives'
     "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624",
     "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637")
@@ -177,6 +182,131 @@ def get_extended_train_loader():
 def get_test_loader():
     """Returns a loader of the 10,000 test images, in their order."""
     return get_loader(get_dataset(train=False), TEST_BATCH_SIZE, shuffle=False)
+
+
+# Digits of your own
+
+PICTURES = "PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"
+PICTURE_SIZE = 200  # the longer side that a picture is brought to, in pixels
+
+
+def read_digit(path):
+    """Returns the digit in a picture file as MNIST would have it.
+
+    An image (1, 28, 28) float32 from 0 to 1, ready for predict(net,
+    image[None]). The picture shows one digit, dark on light or light on dark.
+    ValueError says what is wrong with the file or the picture.
+    """
+    try:
+        ink = find_digit(remove_paper(open_picture(path)))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damage can make Pillow raise nearly anything
+        raise ValueError(f"cannot read a digit in {path}: {error}") from error
+    return place_digit(thin_strokes(ink))
+
+
+def open_picture(path):
+    """Returns a picture (height, width) in grey, from 0 (black) to 1, turned
+    as its EXIF says, and brought to PICTURE_SIZE."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError("it is no file")
+    with warnings.catch_warnings(action="ignore"), Image.open(
+            path, formats=PICTURES) as picture:
+        width, height = picture.size
+        if min(width, height) < 8:
+            raise ValueError(f"{width}x{height} pixels are too few")
+        if width * height > 50e6:
+            raise ValueError(f"{width}x{height} pixels are too many; make the "
+                             "picture smaller")
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode[0] in "IF":  # more than 8 bits
+            grey = np.asarray(picture, dtype=np.float32)
+            picture = Image.fromarray(255 * grey / max(grey.max(), 1))
+        else:
+            picture = on_paper(picture.convert("RGBA")).convert("L")
+        picture = ImageOps.contain(picture, (PICTURE_SIZE, PICTURE_SIZE))
+    return torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
+
+
+def on_paper(picture):
+    """Returns a picture with white where it is transparent; with black if all
+    that can be seen is light."""
+    *_, alpha = np.moveaxis(np.asarray(picture), -1, 0)
+    grey = np.asarray(picture.convert("L"))
+    white = (grey[alpha > 127] < 128).any()
+    paper = Image.new("RGBA", picture.size, "white" if white else "black")
+    return Image.alpha_composite(paper, picture)
+
+
+def remove_paper(grey):
+    """Returns the ink (height, width) of a picture: 0 where the paper is.
+
+    The paper is a smooth surface of second order, which follows a gradient of
+    light. It is fitted to the border first, then to all that is near it.
+    """
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, size)
+                            for size in grey.shape), indexing="ij")
+    terms = torch.stack([x ** 0, x, y, x * x, x * y, y * y], dim=-1)
+    paper = torch.maximum(x.abs(), y.abs()) > 0.8
+    for _ in range(6):
+        fit = torch.linalg.lstsq(terms[paper], grey[paper, None]).solution
+        ink = grey - (terms @ fit)[..., 0]
+        noise = ink[paper].abs().median()
+        paper = ink.abs() < 5 * noise + 0.005
+    ink = ink * ink.pow(3).sum().sign()  # what stands out most is the ink
+    ink = avg_pool2d(pad(ink[None], (1, 1, 1, 1), "replicate"), 3, 1)[0]
+    level = ink[ink > ink.max() / 2].median()
+    if not level > max(0.05, 3 * noise):
+        raise ValueError("it is blank, or has too little contrast")
+    return (ink / level).clamp(0, 1)
+
+
+def find_digit(ink):
+    """Returns the part of the ink (height, width) that is the digit: the
+    largest connected shape, and others of at least 15 % of its area."""
+    mask = grow(ink, 1) > 0.5
+    before, labels = None, mask * torch.arange(1.0, ink.numel() + 1).view_as(
+        ink)
+    while before is None or not torch.equal(labels, before):
+        before, labels = labels, mask * grow(labels, 1)
+    sizes = labels.long().flatten().bincount()
+    sizes[0] = 0
+    ink = ink * (sizes > 0.15 * sizes.max())[labels.long()]
+    rows, columns = ((ink > 0.5).any(dim=axis).nonzero() for axis in (1, 0))
+    return ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+
+
+def thin_strokes(ink):
+    """Returns the ink (height, width) with strokes as wide as most of MNIST's:
+    3 of 20 pixels at most. Those of a thick pen are thinned on both sides."""
+    shape = pad(ink > 0.5, (1, 1, 1, 1))
+    edge = (shape[1:] != shape[:-1]).sum() + (
+        shape[:, 1:] != shape[:, :-1]).sum()
+    width = 2.5 * shape.sum() / edge  # its sides are half of the edge or so
+    excess = round((width - 3 / 20 * max(ink.shape)).item() / 2)
+    return 1 - grow(1 - ink, excess) if excess > 0 else ink
+
+
+def place_digit(ink):
+    """Returns the ink (height, width) as an image (1, 28, 28): it fits into
+    20x20 pixels, and its centre of mass lies at the centre."""
+    size = [max(1, round(20 * side / max(ink.shape))) for side in ink.shape]
+    ink = interpolate(ink[None, None], size, mode="bilinear",
+                      antialias=True)[0, 0].clamp(min=0)
+    top, left = ((IMAGE_WIDTH - side) // 2 for side in size)
+    image = pad(ink / ink.max(), (left, IMAGE_WIDTH - size[1] - left,
+                                  top, IMAGE_WIDTH - size[0] - top))
+    pixels = torch.arange(IMAGE_WIDTH) - (IMAGE_WIDTH - 1) / 2
+    moves = [-image.sum(dim=1 - axis) @ pixels / image.sum()
+             for axis in (0, 1)]  # 4 pixels at most, or ink would be lost
+    return image.roll([round(move.clamp(-4, 4).item()) for move in moves],
+                      dims=(0, 1))[None]
+
+
+def grow(ink, radius):
+    """Returns the greatest value within radius of each pixel."""
+    return max_pool2d(ink[None], 2 * radius + 1, 1, radius)[0]
 
 
 # Training and testing
@@ -421,6 +551,19 @@ def check_writable(path):
         raise ValueError(f"cannot write {path!r}: {error}") from error
 
 
+def load_weights(net, path):
+    """Loads a state_dict that --save wrote into net; ValueError if the file
+    is missing, damaged, or of another kind of net."""
+    if not Path(path).is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        net.load_state_dict(torch.load(path, "cpu", weights_only=True))
+    except Exception as error:  # damage can make it raise nearly anything
+        raise ValueError(f"{path} does not hold the weights of a "
+                         f"{type(net).__name__}; name the file and the net "
+                         "that belong together") from error
+
+
 def write_record(path, net, settings, history):
     """Writes a run as JSON: what was run, how it went, and on what.
 
@@ -468,6 +611,7 @@ OPTIONS = (  # flag, type, least, most, default (None: the recipe's), help
     ("--seed", int, 0, 2**63 - 1, 0, "fixes weights, order and dropout"),
     ("--train-size", int, 1, 60000, 60000, "images, before extension"),
     ("--test-size", int, 1, 10000, 10000, "images to test on"))
+RECIPE = "epochs", "lr", "wd", "extend_data"
 FILES = {"checkpoint": "keep the run after every epoch, or go on from there",
          "save": "write the trained net's state_dict",
          "record": "write the run as JSON"}
@@ -501,18 +645,31 @@ def make_parser(description, recipes):
                         help="auto, the default, prefers an accelerator")
     for name, text in FILES.items():
         parser.add_argument(f"--{name}", metavar="FILE", help=text)
+    parser.add_argument("--load", metavar="FILE", help="train nothing: test "
+                        "the net with the weights of a file of --save")
+    parser.add_argument("--read", metavar="FILE", nargs="+",
+                        help="train nothing: read the digits in pictures, by "
+                        "the weights of --load or else a published run's")
     return parser
 
 
 def run_command_line(parser, args, net_class, recipe, loss_function):
     """Runs what args ask for, by the recipe where they ask for nothing; exits
     with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C."""
-    for name in ("epochs", "lr", "wd", "extend_data"):
+    given = [name for name in (*RECIPE, *FILES)
+             if getattr(args, name) is not None]
+    for name in RECIPE:
         if getattr(args, name) is None:
             setattr(args, name, getattr(recipe, name))
     try:
+        if args.load and given:
+            raise ValueError("--read and --load train nothing; leave out --"
+                             + ", --".join(given))
         check_arguments(args)
-        train_and_keep(args, net_class, loss_function)
+        if args.load:
+            use_weights(parser, args, net_class, loss_function)
+        else:
+            train_and_keep(args, net_class, loss_function)
     except ValueError as error:
         parser.error(str(error))
     except (FloatingPointError, OSError, RuntimeError) as error:
@@ -535,10 +692,36 @@ def check_arguments(args):
         raise ValueError(f"--{', --'.join(FILES)} need a file each")
 
 
+def use_weights(parser, args, net_class, loss_function):
+    """Reads the digits in pictures with saved weights, or else tests them."""
+    net = net_class()
+    load_weights(net, args.load)
+    net.to(args.device)
+    if not args.read:
+        test_data = Subset(get_dataset(train=False), range(args.test_size))
+        test_network(net, get_loader(test_data, TEST_BATCH_SIZE, False))
+        return
+    failed = 0
+    for path in args.read:
+        try:
+            image = read_digit(path).to(args.device)
+        except (OSError, ValueError) as error:
+            failed = 2
+            print(f"{parser.prog}: {error}", file=sys.stderr, flush=True)
+            continue
+        with testing(net):
+            outputs = net(image[None])[0]
+        if isinstance(loss_function, torch.nn.CrossEntropyLoss):
+            outputs = outputs.softmax(dim=0)  # of scores, else probabilities
+        print(f"{path}: {outputs.argmax()} ({outputs.max():.3f})", flush=True)
+    if failed:
+        parser.exit(failed)
+
+
 def train_and_keep(args, net_class, loss_function):
     """Trains a net as args ask for, and writes the files that they name."""
     settings = {name: value for name, value in vars(args).items()
-                if name not in ("net", *FILES)}
+                if name not in ("net", "load", "read", *FILES)}
     print(f"{net_class.__name__}, {torch.get_num_threads()} threads,",
           ", ".join(f"{name} {value}" for name, value in settings.items()),
           flush=True)

@@ -14,7 +14,7 @@ from collections import namedtuple
 import torch
 from torch import max_pool2d, nn, relu, sigmoid
 
-from common import make_parser, run_command_line
+from common import RESULTS, make_parser, run_command_line
 from common import train_and_test_network  # noqa: F401, for the REPL
 
 
@@ -132,10 +132,14 @@ def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
     recipes = {net: EXPERIMENTS[name] for net, (_, name) in NETS.items()}
     parser = make_parser("Trains and tests a convolutional network.", recipes)
-    parser.add_argument("--net", choices=NETS, default="simple",
-                        help="default: simple")
+    parser.add_argument("--net", choices=NETS,
+                        help="default: simple, but final to --read")
     args = parser.parse_args(argv)
-    run_command_line(parser, args, NETS[args.net][0], recipes[args.net],
+    published = args.read and not args.load
+    net_class, name = NETS[args.net or ("final" if published else "simple")]
+    if published:
+        args.load = RESULTS / f"{name}-seed0.pt"
+    run_command_line(parser, args, net_class, EXPERIMENTS[name],
                      nn.CrossEntropyLoss())
 
 

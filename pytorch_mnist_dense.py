@@ -8,7 +8,8 @@ The last line that its training prints is, with seed 0,
 from torch import nn, sigmoid
 from torch.nn.functional import mse_loss, one_hot
 
-from common import make_parser, run_command_line, train_and_test_network
+from common import RESULTS, make_parser, run_command_line
+from common import train_and_test_network
 from pytorch_mnist_convnet import EXPERIMENTS
 
 RECIPE = EXPERIMENTS["dense"]
@@ -42,8 +43,10 @@ def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
     recipes = {"dense": RECIPE}
     parser = make_parser("Trains and tests the dense network.", recipes)
-    run_command_line(parser, parser.parse_args(argv), Net, RECIPE,
-                     mean_squared_error)
+    args = parser.parse_args(argv)
+    if args.read and not args.load:
+        args.load = RESULTS / "dense-seed0.pt"
+    run_command_line(parser, args, Net, RECIPE, mean_squared_error)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ sys.path[:0] = str(ROOT), str(RESULTS)
 
 import figures  # noqa: E402
 from common import check_writable, get_dataset, get_loader  # noqa: E402
-from common import read_record, recipe_text, replacing  # noqa: E402
-from common import testing, vote  # noqa: E402
+from common import load_weights, read_record, recipe_text  # noqa: E402
+from common import replacing, testing, vote  # noqa: E402
 from figures import FAST_FINAL, FINAL  # noqa: E402
 from pytorch_mnist_convnet import EXPERIMENTS, NETS  # noqa: E402
 from pytorch_mnist_dense import Net  # noqa: E402
@@ -439,10 +439,7 @@ def load_net(experiment, path=None):
         torch.manual_seed(0)
         net = NETS[EXPERIMENTS[experiment].net][0]()
     if path is not None:
-        try:
-            net.load_state_dict(torch.load(path, weights_only=True))
-        except Exception as error:  # damage can make it raise nearly anything
-            raise ValueError(f"cannot load {path}: {error!r}") from error
+        load_weights(net, path)
     return net
 
 

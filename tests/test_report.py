@@ -362,7 +362,7 @@ def test_what_weight_decay_does_to_the_weights(folder, records):
     ("best-seed0.json", "{}", "is not named EXPERIMENT-seedN.json"),
     ("dbl_conv.json", "{}", "is not named EXPERIMENT-seedN.json"),
     ("dbl_conv-seed00.json", "{}", "is not named EXPERIMENT-seedN.json"),
-    ("double_fc_dropout-seed0.pt", "damaged", "cannot load"),
+    ("double_fc_dropout-seed0.pt", "damaged", "does not hold"),
     ("README.md", "My own", "needs a line <!-- NAME -->"),
     ("README.md", "<!-- runs -->\n", "needs a line <!-- NAME -->"),
     ("README.md", "<!-- x -->\n<!-- end -->\n", "has <!-- x -->, but"),
