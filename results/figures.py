@@ -1,8 +1,9 @@
 """The figures of the results, each drawn from what it is given.
 
-results/report.py calls them and writes the files.
+results/report.py and tests/digits.py call them and write the files.
 """
 
+from io import BytesIO
 from math import ceil
 
 import numpy as np
@@ -87,14 +88,18 @@ def draw_loss(records):
     epoch, a line for each run that has kept its loss."""
     figure, above, below = draw_axes("epoch", "training loss",
                                      "test accuracy (%)")
-    runs = [run for run in records[FINAL] if "loss" in run]
-    for run in runs:
-        epochs = range(1, run["epochs"] + 1)
-        above.plot(epochs, np.array(run["loss"], dtype=float))
-        below.plot(epochs, 100 * np.array(run["test_accuracy"]))
-    seeds = ", ".join(str(run["seed"]) for run in runs)
-    above.set(yscale="log", title=f"{FINAL}, with losses kept for seeds: "
-                                  f"{seeds or 'none yet'}")
+    for run in records[FINAL]:
+        if "loss" in run:
+            epochs = range(1, run["epochs"] + 1)
+            above.plot(epochs, np.array(run["loss"], dtype=float))
+            below.plot(epochs, 100 * np.array(run["test_accuracy"]),
+                       label=f"seed {run['seed']}")
+    ticks = 0.01, 0.02, 0.05, 0.1, 0.2, 0.4
+    above.set_yscale("log")
+    above.set_yticks(ticks, map(str, ticks))
+    above.set_yticks([], minor=True)
+    if below.lines:
+        below.legend(loc="lower right")
     return figure
 
 
@@ -128,3 +133,60 @@ def draw_mistakes(test_data, answers):
         axes.set_title(f"{test_data.targets[i]} → {answers[i]}", pad=1)
     figure.suptitle("true digit → predicted digit")
     return figure
+
+
+def draw_digits(pictures, images, answers):
+    """Returns picture files (PIL) above the images (n, 1, 28, 28) that
+    read_digit makes of them, and a net's answers (n,)."""
+    figure = Figure(figsize=(8, 2.2), layout="constrained")
+    grid = figure.subplots(2, len(pictures))
+    for above, below, picture, image, answer in zip(
+            *grid, pictures, images[:, 0].numpy(), answers.tolist()):
+        above.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        below.imshow(image, cmap="Greys", vmin=0, vmax=1)
+        below.set_xlabel(answer)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    grid[0, 0].set_ylabel("picture")
+    grid[1, 0].set_ylabel("read_digit")
+    figure.supxlabel("the final net's answers", fontsize="medium")
+    return figure
+
+
+def draw_way(stages, probabilities):
+    """Returns an image's way through a net, from left to right: the four maps
+    of each stage that vary most, and the ten probabilities.
+
+    stages [(name, maps (n, height, width))], probabilities (10,)
+    """
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    grid = figure.subplots(4, len(stages) + 1)
+    grid_spec = grid[0, 0].get_gridspec()
+    for axes in grid[:, [0, -1]].flat:
+        axes.remove()
+    image, bars = (figure.add_subplot(grid_spec[rows, column]) for
+                   rows, column in ((slice(1, 3), 0), (slice(0, 4), -1)))
+    for column, (name, maps) in zip([[image], *grid.T[1:]], stages):
+        if name != "pooling":  # which goes on with the same maps
+            most = maps.flatten(1).std(dim=1).argsort(descending=True)[:4]
+        for axes, k in zip(column, most):
+            axes.imshow(maps[k].numpy(), cmap="Greys", vmin=0,
+                        vmax=maps.max().item())
+            axes.set(xticks=[], yticks=[])
+        count, height, width = maps.shape
+        column[0].set_title(name)
+        column[-1].set_xlabel(f"{count} map{'s' * (count > 1)} of\n"
+                              f"{height}x{width}")
+    bars.barh(range(10), probabilities.numpy(), color="#0072B2")
+    bars.set(yticks=range(10), xticks=(0, 1), xlim=(0, 1), title="softmax",
+             xlabel="10 probabilities")
+    bars.invert_yaxis()
+    bars.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def png(figure):
+    """Returns a figure as the bytes of a PNG, the same in all versions."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()

@@ -14,12 +14,12 @@ import re
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from io import BytesIO
 from math import log
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.functional import max_pool2d
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -82,8 +82,8 @@ def check_record(path, record, recipe, seed):
     needed = {*wanted, "test_accuracy", "seconds", "predictions", "device",
               "threads", "processor", "python", "torch"}
     if not isinstance(record, dict) or needed - record.keys():
-        raise ValueError(f"{path} is damaged or no record: it does not have "
-                         f"all of {', '.join(sorted(needed))}")
+        raise ValueError(f"{path} is damaged or not a record: it lacks one of "
+                         f"{', '.join(sorted(needed))}")
     for name, value in wanted.items():
         if record[name] != value:
             raise ValueError(f"{path} has {name} {record[name]}, but a record "
@@ -449,6 +449,24 @@ def norm(net):
                       in net.parameters()]).norm().item()
 
 
+def way_through(net, image):
+    """Returns [(name, arrays (n, height, width))] of an image's way through
+    the final net, and the probabilities (10,).
+
+    Computed in float64, so that all processors draw the same pixels.
+    """
+    net, x, stages = net.double(), image.double()[None], []
+    with testing(net):
+        stages.append(("image", x[0]))
+        for name in "conv1", "conv2":
+            x = getattr(net, name)(x).relu()
+            stages.append((f"{name}, ReLU", x[0]))
+            x = max_pool2d(x, 2)
+            stages.append(("pooling", x[0]))
+        x = net.fc2(net.fc1(x.flatten(1)).relu()).relu()
+        return stages, net.out(x)[0].softmax(dim=0)
+
+
 def certainty(net):
     """Returns the mean probability that a net gives the right test digits."""
     loader = get_loader(get_dataset(train=False), 250, shuffle=False)
@@ -515,16 +533,10 @@ def draw_figures(records, test_data):
     answers = predictions(records[FINAL][0])
     return {"mistakes": figures.draw_mistakes(test_data, answers),
             "filters": figures.draw_filters(net),
+            "way": figures.draw_way(*way_through(net, test_data[0][0])),
             "final": figures.draw_final(records),
             "loss": figures.draw_loss(records),
             "all": figures.draw_all(records), "costs": figures.draw_costs()}
-
-
-def png(figure):
-    """Returns a figure as the bytes of a PNG, the same in all versions."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def main(argv=None):
@@ -539,7 +551,7 @@ def main(argv=None):
         contents = {page: fill_in(page, blocks).encode()
                     for page in (README, RESULTS / "README.md")}
         for name, figure in draw_figures(records, test_data).items():
-            contents[RESULTS / f"{name}.png"] = png(figure)
+            contents[RESULTS / f"{name}.png"] = figures.png(figure)
         write_all(contents)
     except (OSError, ValueError) as error:
         parser.error(f"{error}; move a file of yours away, or restore a "

@@ -20,7 +20,8 @@ import report  # noqa: E402
 
 PAGES = report.README, RESULTS / "README.md"
 TEXTS = [page.read_text("utf-8") for page in PAGES]
-FIGURES = "mistakes", "filters", "final", "loss", "all", "costs"
+FIGURES = ("mistakes", "filters", "way", "final", "loss", "all",
+           "costs")
 
 
 @pytest.fixture(scope="module")
@@ -356,9 +357,9 @@ def test_what_weight_decay_does_to_the_weights(folder, records):
 # Bad input
 
 @pytest.mark.parametrize("name, text, complaint", [
-    ("dbl_conv-seed0.json", "{", "is damaged or no record"),
-    ("dbl_conv-seed0.json", "{}", "is damaged or no record"),
-    ("dbl_conv-seed0.json", "3", "is damaged or no record"),
+    ("dbl_conv-seed0.json", "{", "is damaged or not a record"),
+    ("dbl_conv-seed0.json", "{}", "is damaged or not a record"),
+    ("dbl_conv-seed0.json", "3", "is damaged or not a record"),
     ("best-seed0.json", "{}", "is not named EXPERIMENT-seedN.json"),
     ("dbl_conv.json", "{}", "is not named EXPERIMENT-seedN.json"),
     ("dbl_conv-seed00.json", "{}", "is not named EXPERIMENT-seedN.json"),
@@ -477,12 +478,29 @@ def test_losses_of_the_final_net(records):
         {"double_fc_dropout": some}).axes
     assert above.get_ylabel() == "training loss"
     assert below.get_ylabel() == "test accuracy (%)"
-    assert "seeds: 0, 2" in above.get_title()
+    assert [line.get_label() for line in below.lines] == ["seed 0", "seed 2"]
     for k, run in enumerate((some[0], some[2])):
         np.testing.assert_allclose(above.get_lines()[k].get_ydata()[1:],
                                    np.arange(39, 0, -1))
         np.testing.assert_allclose(below.get_lines()[k].get_ydata(),
                                    100 * np.array(run["test_accuracy"]))
+
+
+def test_the_way_through_the_final_net(test_data):
+    net = report.load_net(report.FINAL, RESULTS / f"{report.FINAL}-seed0.pt")
+    image = test_data[0][0]
+    scores = net.eval()(image[None])[0].double()
+    stages, probabilities = report.way_through(net, image)
+    assert [(name, tuple(maps.shape)) for name, maps in stages] == [
+        ("image", (1, 28, 28)), ("conv1, ReLU", (20, 24, 24)),
+        ("pooling", (20, 12, 12)), ("conv2, ReLU", (40, 8, 8)),
+        ("pooling", (40, 4, 4))]
+    torch.testing.assert_close(probabilities, scores.softmax(dim=0),
+                               rtol=1e-4, atol=1e-8)
+    *_, image_axes, bars = report.figures.draw_way(stages, probabilities).axes
+    assert image_axes.get_xlabel() == "1 map of\n28x28"
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx(
+        probabilities.tolist())
 
 
 def test_curves_of_the_two_costs(figures):
