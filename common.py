@@ -1,6 +1,6 @@
-"""What the networks share: data, training, testing, the command line.
+"""What the networks share: data, training, files, the command line.
 
-The words below mean the same in every file of this project.
+These words mean the same in every file of this project.
 
     images    (B, 1, 28, 28) float32, from 0 (background) to 1 (ink)
     labels    (B,) int64, the digits that the images show
@@ -43,20 +43,25 @@ RESULTS = DATA.parent / "results"
 UNPACKED_MD5 = (  # in the order of MNIST.resources, which has the archives'
     "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624",
     "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637")
+PICTURES = "PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"
 TO_FLOAT = ToTensor()  # PIL image -> (1, 28, 28) float32 in [0, 1]
 
 
-# Data
+# 1. Data
+#
+# MNIST, its images shifted by a pixel, and digits of your own. Call
+# get_dataset, get_extended_dataset, get_loader, read_digit, or one of the
+# three ready-made loaders.
 
 def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
     """Returns MNIST, whose items are (image (1, 28, 28), label int).
 
-    Another transform is given a PIL image. RuntimeError names a file that is
-    damaged and can be neither mended nor downloaded.
+    A transform of your own gets a PIL image. RuntimeError names a damaged
+    file that can be neither repaired nor downloaded.
     """
     raw = Path(root, "MNIST", "raw")
     try:
-        mend_files(raw)
+        repair_files(raw)
         return MNIST(root, train, transform, download=download)
     except RuntimeError as error:
         raise RuntimeError(
@@ -64,9 +69,9 @@ def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
             "data), or empty it and go online with download=True") from error
 
 
-def mend_files(raw):
-    """Unpacks the files anew that are not whole; torchvision looks only
-    whether they are there, and downloads those that are not."""
+def repair_files(raw):
+    """Unpacks damaged or missing files from their archives. torchvision only
+    checks that files exist, and downloads those that do not."""
     for (archive, md5), unpacked_md5 in zip(MNIST.resources, UNPACKED_MD5):
         file = raw / Path(archive).stem
         if check_integrity(file, unpacked_md5):
@@ -75,22 +80,7 @@ def mend_files(raw):
             with replacing(file) as unpacked:
                 unpacked.write(gzip.decompress((raw / archive).read_bytes()))
         elif file.exists():
-            raise RuntimeError(f"{file} is damaged, its archive is no help")
-
-
-@contextmanager
-def replacing(path):
-    """Yields a file to write, which takes path's place once it is whole."""
-    path = Path(path).resolve()  # so that a link stays a link
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            raise RuntimeError(f"{file} is damaged, and so is its archive")
 
 
 def identity(images):
@@ -125,7 +115,7 @@ def get_extended_dataset(root=DATA, train=True, transform=TO_FLOAT,
                          download=True):
     """Returns MNIST with each image five times, moved by each of SHIFTS.
 
-    Image i gives the items 5i to 5i + 4; items and errors are those of
+    Image i becomes the items 5i to 5i + 4. Items and errors are those of
     get_dataset. The 300,000 training images take 235 MB.
     """
     dataset = get_dataset(root, train, transform, download)
@@ -139,9 +129,9 @@ def get_extended_dataset(root=DATA, train=True, transform=TO_FLOAT,
 
 
 def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
-    """Returns a loader of (images, labels) batches, the last maybe smaller.
+    """Returns a loader of (images, labels) batches; the last may be smaller.
 
-    Takes any map-style dataset. The order is drawn anew in every epoch, from
+    Takes any map-style dataset. Every epoch has a new order, drawn from
     torch's global random generator.
     """
     whole = dataset
@@ -154,15 +144,15 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
 
 
 class MemoryLoader(DataLoader):
-    """A DataLoader of MNIST or a Subset of it, which picks and scales the
-    images of many batches at once (about a thousand) and then cuts them."""
+    """A fast DataLoader of MNIST or a Subset of it: it selects and scales
+    about a thousand images at once, then splits them into batches."""
     def __iter__(self):
         dataset, order, size = self.dataset, self.sampler, self.batch_size
         while isinstance(dataset, Subset):
             order = [dataset.indices[i] for i in order]
             dataset = dataset.dataset
         order = torch.tensor([int(i) for i in order], dtype=torch.int64)
-        order = torch.arange(len(dataset))[order]  # in which -1 is the last
+        order = torch.arange(len(dataset))[order]  # -1 becomes the last
         for part in order.split(max(1000 // size, 1) * size):
             images = dataset.data.index_select(0, part).unsqueeze(1).float()
             yield from zip(images.div_(255).split(size),
@@ -184,77 +174,60 @@ def get_test_loader():
     return get_loader(get_dataset(train=False), TEST_BATCH_SIZE, shuffle=False)
 
 
-# Digits of your own
-
-PICTURES = "PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"
-PICTURE_SIZE = 200  # the longer side that a picture is brought to, in pixels
-
-
 def read_digit(path):
-    """Returns the digit in a picture file as MNIST would have it.
+    """Returns the digit in a picture file as MNIST would show it.
 
-    An image (1, 28, 28) float32 from 0 to 1, ready for predict(net,
-    image[None]). The picture shows one digit, dark on light or light on dark.
-    ValueError says what is wrong with the file or the picture.
+    The result is an image (1, 28, 28) float32 from 0 to 1, ready for
+    predict(net, image[None]). The picture shows one digit, dark on light or
+    light on dark. ValueError says what is wrong with the file.
     """
     try:
-        ink = find_digit(remove_paper(open_picture(path)))
+        return place_digit(find_digit(remove_paper(open_picture(path))))
     except FileNotFoundError:
         raise
-    except Exception as error:  # damage can make Pillow raise nearly anything
+    except Exception as error:  # damage makes Pillow raise nearly anything
         raise ValueError(f"cannot read a digit in {path}: {error}") from error
-    return place_digit(thin_strokes(ink))
 
 
 def open_picture(path):
     """Returns a picture (height, width) in grey, from 0 (black) to 1, turned
-    as its EXIF says, and brought to PICTURE_SIZE."""
-    if Path(path).exists() and not Path(path).is_file():
-        raise ValueError("it is no file")
+    upright by its EXIF tag; the longer side has 200 pixels."""
     with warnings.catch_warnings(action="ignore"), Image.open(
             path, formats=PICTURES) as picture:
         width, height = picture.size
         if min(width, height) < 8:
             raise ValueError(f"{width}x{height} pixels are too few")
         if width * height > 50e6:
-            raise ValueError(f"{width}x{height} pixels are too many; make the "
-                             "picture smaller")
+            raise ValueError(f"{width}x{height} pixels are too many")
         picture = ImageOps.exif_transpose(picture)
-        if picture.mode[0] in "IF":  # more than 8 bits
+        if picture.mode[0] in "IF":  # more than 8 bits a pixel
             grey = np.asarray(picture, dtype=np.float32)
             picture = Image.fromarray(255 * grey / max(grey.max(), 1))
-        else:
-            picture = on_paper(picture.convert("RGBA")).convert("L")
-        picture = ImageOps.contain(picture, (PICTURE_SIZE, PICTURE_SIZE))
+        else:  # what is transparent becomes the paper that shows the digit
+            picture = picture.convert("RGBA")
+            picture = max((Image.alpha_composite(
+                Image.new("RGBA", picture.size, paper), picture).convert("L")
+                for paper in ("white", "black")), key=np.std)
+        picture = ImageOps.contain(picture, (200, 200))
     return torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
 
 
-def on_paper(picture):
-    """Returns a picture with white where it is transparent; with black if all
-    that can be seen is light."""
-    *_, alpha = np.moveaxis(np.asarray(picture), -1, 0)
-    grey = np.asarray(picture.convert("L"))
-    white = (grey[alpha > 127] < 128).any()
-    paper = Image.new("RGBA", picture.size, "white" if white else "black")
-    return Image.alpha_composite(paper, picture)
-
-
 def remove_paper(grey):
-    """Returns the ink (height, width) of a picture: 0 where the paper is.
+    """Returns the ink (height, width) of a picture, from 0 (paper) to 1.
 
-    The paper is a smooth surface of second order, which follows a gradient of
-    light. It is fitted to the border first, then to all that is near it.
+    The paper's shade is a smooth quadratic surface, which follows uneven
+    light. It is fitted to the border first, then to every pixel near it.
     """
-    y, x = torch.meshgrid(*(torch.linspace(-1, 1, size)
-                            for size in grey.shape), indexing="ij")
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, side)
+                            for side in grey.shape), indexing="ij")
     terms = torch.stack([x ** 0, x, y, x * x, x * y, y * y], dim=-1)
     paper = torch.maximum(x.abs(), y.abs()) > 0.8
-    for _ in range(6):
+    for _ in range(4):
         fit = torch.linalg.lstsq(terms[paper], grey[paper, None]).solution
         ink = grey - (terms @ fit)[..., 0]
         noise = ink[paper].abs().median()
         paper = ink.abs() < 5 * noise + 0.005
-    ink = ink * ink.pow(3).sum().sign()  # what stands out most is the ink
+    ink = ink * ink.pow(3).sum().sign()  # the strongest contrast is the ink
     ink = avg_pool2d(pad(ink[None], (1, 1, 1, 1), "replicate"), 3, 1)[0]
     level = ink[ink > ink.max() / 2].median()
     if not level > max(0.05, 3 * noise):
@@ -265,51 +238,42 @@ def remove_paper(grey):
 def find_digit(ink):
     """Returns the part of the ink (height, width) that is the digit: the
     largest connected shape, and others of at least 15 % of its area."""
-    mask = grow(ink, 1) > 0.5
-    before, labels = None, mask * torch.arange(1.0, ink.numel() + 1).view_as(
-        ink)
-    while before is None or not torch.equal(labels, before):
-        before, labels = labels, mask * grow(labels, 1)
-    sizes = labels.long().flatten().bincount()
-    sizes[0] = 0
-    ink = ink * (sizes > 0.15 * sizes.max())[labels.long()]
+    mask = grow(ink) > 0.5
+    labels = mask * torch.arange(1.0, ink.numel() + 1).view_as(ink)
+    while (grown := mask * grow(labels)).ne(labels).any():
+        labels = grown  # in the end each shape has one number
+    areas = labels.long().flatten().bincount()
+    areas[0] = 0
+    ink = ink * (areas > 0.15 * areas.max())[labels.long()]
     rows, columns = ((ink > 0.5).any(dim=axis).nonzero() for axis in (1, 0))
     return ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
 
 
-def thin_strokes(ink):
-    """Returns the ink (height, width) with strokes as wide as most of MNIST's:
-    3 of 20 pixels at most. Those of a thick pen are thinned on both sides."""
-    shape = pad(ink > 0.5, (1, 1, 1, 1))
-    edge = (shape[1:] != shape[:-1]).sum() + (
-        shape[:, 1:] != shape[:, :-1]).sum()
-    width = 2.5 * shape.sum() / edge  # its sides are half of the edge or so
-    excess = round((width - 3 / 20 * max(ink.shape)).item() / 2)
-    return 1 - grow(1 - ink, excess) if excess > 0 else ink
-
-
 def place_digit(ink):
-    """Returns the ink (height, width) as an image (1, 28, 28): it fits into
-    20x20 pixels, and its centre of mass lies at the centre."""
+    """Returns the ink (height, width) of a digit as an image (1, 28, 28):
+    scaled to fit 20x20 pixels, with its centre of mass in the middle."""
+    while ink.sum() > 0.3 * max(ink.shape) ** 2:
+        ink = 1 - grow(1 - ink)  # a pen thicker than MNIST's
     size = [max(1, round(20 * side / max(ink.shape))) for side in ink.shape]
     ink = interpolate(ink[None, None], size, mode="bilinear",
                       antialias=True)[0, 0].clamp(min=0)
-    top, left = ((IMAGE_WIDTH - side) // 2 for side in size)
-    image = pad(ink / ink.max(), (left, IMAGE_WIDTH - size[1] - left,
-                                  top, IMAGE_WIDTH - size[0] - top))
-    pixels = torch.arange(IMAGE_WIDTH) - (IMAGE_WIDTH - 1) / 2
-    moves = [-image.sum(dim=1 - axis) @ pixels / image.sum()
-             for axis in (0, 1)]  # 4 pixels at most, or ink would be lost
-    return image.roll([round(move.clamp(-4, 4).item()) for move in moves],
-                      dims=(0, 1))[None]
+    ink = pad(ink / ink.max(), (14, 14, 14, 14))
+    top, left = (
+        round((mass @ torch.arange(0.0, len(mass)) / mass.sum()).item()) - 14
+        for mass in (ink.sum(dim=1), ink.sum(dim=0)))
+    return ink[None, top:top + IMAGE_WIDTH, left:left + IMAGE_WIDTH]
 
 
-def grow(ink, radius):
-    """Returns the greatest value within radius of each pixel."""
-    return max_pool2d(ink[None], 2 * radius + 1, 1, radius)[0]
+def grow(ink):
+    """Returns the ink (height, width) grown by a pixel on all sides."""
+    return max_pool2d(ink[None], 3, 1, 1)[0]
 
 
-# Training and testing
+# 2. Training and testing
+#
+# Gradient descent, and what a trained net answers. Call
+# train_and_test_network, or train_network with an optimizer of your own; then
+# test_network, predict, vote.
 
 class PlainSGD(torch.optim.SGD):
     """torch.optim.SGD for no momentum: the same weights up to rounding,
@@ -469,10 +433,77 @@ def device_of(model):
     return next(model.parameters(), torch.empty(0)).device
 
 
-# Checkpoints and records
+# 3. Keeping runs
+#
+# Checkpoints, weights and records in files, which are written whole or not at
+# all. Call load_weights and read_record; --checkpoint, --save and --record of
+# the command line write what they read.
+
+@contextmanager
+def replacing(path):
+    """Yields a file to write, which takes path's place once it is whole."""
+    path = Path(path).resolve()  # so that a link stays a link
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path):
+    """Raises ValueError if no file can be written at path."""
+    try:
+        file = Path(path).resolve()
+        if not file.parent.is_dir():
+            raise OSError(f"there is no folder {file.parent}")
+        if file.exists() and not file.is_file():
+            raise OSError("it exists and is not a file")
+        temporary = Path(f"{file}.{os.getpid()}.tmp")
+        temporary.touch()
+        temporary.unlink()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot write {path}: {reason}") from error
+
+
+def save(path, content):
+    """Writes content as torch.save does; OSError if it cannot be written."""
+    buffer = io.BytesIO()  # to a file, torch raises errors of its own
+    torch.save(content, buffer)
+    with replacing(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def load(path):
+    """Returns what save wrote, on the CPU; any exception if it is damaged."""
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip():  # torch.load checks no checksum
+            raise zipfile.BadZipFile("wrong checksum")
+    return torch.load(path, "cpu", weights_only=True)
+
+
+def load_weights(net, path):
+    """Loads the weights that --save wrote into net.
+
+    ValueError if the file is damaged or holds another kind of net,
+    FileNotFoundError if there is none.
+    """
+    try:
+        net.load_state_dict(load(path))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damage makes torch raise nearly anything
+        raise ValueError(f"{path} does not hold the weights of a "
+                         f"{type(net).__name__}; check the file and the net"
+                         ) from error
+
 
 def describe_run(model, loss_function, optimizer, data_loader, test_loader):
-    """Returns by name the settings that a run has to go on with."""
+    """Returns by name the settings that a run must keep when it resumes."""
     loss = getattr(loss_function, "__name__", type(loss_function).__name__)
     settings = {"net": type(model).__name__, "seed": torch.initial_seed(),
                 "layers": " ".join(str(model).split()), "loss": loss,
@@ -486,82 +517,43 @@ def describe_run(model, loss_function, optimizer, data_loader, test_loader):
     return settings
 
 
-def save(path, content):
-    """Writes content as torch.save does; OSError if it cannot be written."""
-    buffer = io.BytesIO()  # to a file, torch raises errors of its own
-    torch.save(content, buffer)
-    with replacing(path) as file:
-        file.write(buffer.getbuffer())
-
-
 def save_checkpoint(path, settings, model, optimizer, history):
-    """Writes all that is needed to go on as if never interrupted."""
+    """Writes all that a run needs to resume as if never interrupted."""
     save(path, {
         "settings": settings, "history": history,
         "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-        "random": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]})
+        "random": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],
+        "threads": torch.get_num_threads()})
 
 
 def resume(path, settings, num_epochs, model, optimizer, history):
-    """Goes back to where a checkpoint was written, if there is one."""
+    """Restores the run of a checkpoint, if there is one."""
     check_writable(path)
     if not Path(path).exists():
         return
-    saved = load_checkpoint(path)
+    try:
+        saved = load(path)
+        there, kept = saved["settings"], saved["history"]
+    except Exception as error:  # damage makes torch raise nearly anything
+        raise ValueError(f"{path} is damaged or not a checkpoint; move it "
+                         "away or name another file") from error
     for name, here in settings.items():
-        there = saved["settings"].get(name)
-        if there != here:
-            raise ValueError(f"{path} is of another run: {name} was {there}, "
-                             f"not {here}; go back or name another file")
-    done = len(saved["history"]["seconds"])
+        if there.get(name) != here:
+            raise ValueError(f"{path} is of another run: {name} was "
+                             f"{there.get(name)}, not {here}; go back or name "
+                             "another file")
+    done, threads = len(kept["seconds"]), torch.get_num_threads()
     if done > num_epochs:
         raise ValueError(f"{path} has {done} epochs, more than {num_epochs}")
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
-    history.update({"loss": [None] * done, **saved["history"]})
+    history.update({"loss": [None] * done, **kept})
     torch.set_rng_state(saved["random"][0])
     torch.cuda.set_rng_state_all(saved["random"][1:])
     print(f"Going on from {path} after epoch {done}/{num_epochs}", flush=True)
-
-
-def load_checkpoint(path):
-    """Returns what save_checkpoint wrote; ValueError if it is damaged."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip():  # torch.load looks at no checksum
-                raise zipfile.BadZipFile("wrong checksum")
-        saved = torch.load(path, "cpu", weights_only=True)
-        return {name: saved[name] for name in (
-            "settings", "history", "model", "optimizer", "random")}
-    except Exception as error:  # damage can make it raise nearly anything
-        raise ValueError(f"{path} is damaged or no checkpoint; move it away "
-                         "or name another file") from error
-
-
-def check_writable(path):
-    """Raises ValueError if no file can be written at path."""
-    try:
-        file = Path(path).resolve()
-        if file.exists() and not file.is_file():
-            raise OSError("something else than a file is there")
-        temporary = Path(f"{file}.{os.getpid()}.tmp")
-        temporary.touch()
-        temporary.unlink()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"cannot write {path!r}: {error}") from error
-
-
-def load_weights(net, path):
-    """Loads a state_dict that --save wrote into net; ValueError if the file
-    is missing, damaged, or of another kind of net."""
-    if not Path(path).is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        net.load_state_dict(torch.load(path, "cpu", weights_only=True))
-    except Exception as error:  # damage can make it raise nearly anything
-        raise ValueError(f"{path} does not hold the weights of a "
-                         f"{type(net).__name__}; name the file and the net "
-                         "that belong together") from error
+    if saved.get("threads", threads) != threads:  # old ones do not say
+        print(f"The number of threads was {saved['threads']} and is {threads} "
+              "now; expect other rounding", flush=True)
 
 
 def write_record(path, net, settings, history):
@@ -586,12 +578,13 @@ def write_record(path, net, settings, history):
 
 
 def read_record(path):
-    """Returns the dict that write_record wrote, see there; ValueError if the
-    file is no JSON."""
+    """Returns the dict that write_record wrote; ValueError if the file is
+    damaged."""
     try:
         return json.loads(Path(path).read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is damaged or no record: {error}") from error
+        raise ValueError(f"{path} is damaged or not a record: {error}"
+                         ) from error
 
 
 def processor():
@@ -602,60 +595,70 @@ def processor():
     return name[1] if name else platform.processor() or platform.machine()
 
 
-# Command line
+# 4. Command line
+#
+# What the scripts of the dense and the convolutional nets do with their
+# flags: train a net, test saved weights, or read pictures. make_parser and
+# run_command_line are for the scripts; a user calls a script's main.
 
 OPTIONS = (  # flag, type, least, most, default (None: the recipe's), help
     ("--epochs", int, 1, 10**9, None, "passes over the training images"),
     ("--lr", float, 0, 1e30, None, "learning rate"),
     ("--wd", float, 0, 1e30, None, "weight decay"),
     ("--seed", int, 0, 2**63 - 1, 0, "fixes weights, order and dropout"),
-    ("--train-size", int, 1, 60000, 60000, "images, before extension"),
+    ("--train-size", int, 1, 60000, 60000, "images to train on, unshifted"),
     ("--test-size", int, 1, 10000, 10000, "images to test on"))
 RECIPE = "epochs", "lr", "wd", "extend_data"
-FILES = {"checkpoint": "keep the run after every epoch, or go on from there",
+FILES = {"checkpoint": "save the run after every epoch, or resume it",
          "save": "write the trained net's state_dict",
          "record": "write the run as JSON"}
 
 
 def recipe_text(recipe):
-    """Returns a row of the table of experiments in words, but for its net."""
+    """Returns a row of the table of experiments in words, without its net."""
     wd = np.format_float_positional(recipe.wd, trim="-")  # not 5e-05
     extended = ", extended" if recipe.extend_data else ""
     return f"{recipe.epochs} epochs, lr {recipe.lr}, wd {wd}{extended}"
 
 
 def make_parser(description, recipes):
-    """Returns a parser with the flags that all networks have; its help tells
-    the recipes, {name: row of the table of experiments}."""
-    epilog = "\n".join(f"{name:8}{recipe_text(recipe)}"
+    """Returns a parser of the flags that all networks share.
+
+    recipes {name: row of the table of experiments}, for the help
+    """
+    epilog = "\n".join(f"  {name:8}{recipe_text(recipe)}"
                        for name, recipe in recipes.items())
     parser = argparse.ArgumentParser(
         description=description, epilog=f"recipes:\n{epilog}",
         formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.error = lambda message: parser.exit(  # the usage would bury it
+        2, f"{parser.prog}: error: {message} (--help lists the flags)\n")
+    if len(recipes) > 1:
+        parser.add_argument("--net", choices=recipes,
+                            help="default: simple, but final to --read")
     for flag, kind, _, _, default, text in OPTIONS:
         parser.add_argument(flag, type=kind, default=default, help=text,
                             metavar="N" if kind is int else "RATE")
     parser.add_argument("--extend_data", action=argparse.BooleanOptionalAction,
-                        help="add each image moved a pixel, in four ways")
-    devices = [kind for kind in ("cuda", "mps")
-               if getattr(torch, kind).is_available()] + ["cpu"]
-    parser.add_argument("--device", choices=devices, default="auto",
-                        type=lambda d: devices[0] if d == "auto" else d,
-                        metavar="{auto,cpu,cuda,mps}",
+                        help="add four copies of each image, shifted a pixel")
+    parser.add_argument("--device", default="auto",
+                        choices=("auto", "cpu", "cuda", "mps"),
                         help="auto, the default, prefers an accelerator")
     for name, text in FILES.items():
         parser.add_argument(f"--{name}", metavar="FILE", help=text)
-    parser.add_argument("--load", metavar="FILE", help="train nothing: test "
-                        "the net with the weights of a file of --save")
+    parser.add_argument("--load", metavar="FILE", help="do not train; test "
+                        "the weights in a file that --save wrote")
     parser.add_argument("--read", metavar="FILE", nargs="+",
-                        help="train nothing: read the digits in pictures, by "
-                        "the weights of --load or else a published run's")
+                        help="do not train; read the digits in pictures, with "
+                        "the weights of --load or a published run")
     return parser
 
 
 def run_command_line(parser, args, net_class, recipe, loss_function):
-    """Runs what args ask for, by the recipe where they ask for nothing; exits
-    with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C."""
+    """Does what args ask for, with the recipe's value for each flag left out.
+
+    Exits with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C.
+    """
     given = [name for name in (*RECIPE, *FILES)
              if getattr(args, name) is not None]
     for name in RECIPE:
@@ -663,14 +666,14 @@ def run_command_line(parser, args, net_class, recipe, loss_function):
             setattr(args, name, getattr(recipe, name))
     try:
         if args.load and given:
-            raise ValueError("--read and --load train nothing; leave out --"
+            raise ValueError("--read and --load do not train; leave out --"
                              + ", --".join(given))
         check_arguments(args)
+        args.device = find_device(args.device)
         if args.load:
-            use_weights(parser, args, net_class, loss_function)
-        else:
-            train_and_keep(args, net_class, loss_function)
-    except ValueError as error:
+            parser.exit(use_weights(parser, args, net_class(), loss_function))
+        train_and_keep(args, net_class, loss_function)
+    except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     except (FloatingPointError, OSError, RuntimeError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
@@ -679,7 +682,7 @@ def run_command_line(parser, args, net_class, recipe, loss_function):
 
 
 def check_arguments(args):
-    """Raises ValueError for values out of range and unusable files."""
+    """Raises ValueError if a value is out of range or a file unusable."""
     for flag, _, least, most, _, _ in OPTIONS:
         value = getattr(args, flag[2:].replace("-", "_"))
         if not least <= value <= most:
@@ -692,37 +695,47 @@ def check_arguments(args):
         raise ValueError(f"--{', --'.join(FILES)} need a file each")
 
 
-def use_weights(parser, args, net_class, loss_function):
-    """Reads the digits in pictures with saved weights, or else tests them."""
-    net = net_class()
+def find_device(name):
+    """Returns the device that --device names; ValueError if it is not here."""
+    here = [kind for kind in ("cuda", "mps")
+            if getattr(torch, kind).is_available()] + ["cpu"]
+    if name not in ("auto", *here):
+        raise ValueError(f"--device {name}: torch finds no such device on "
+                         f"this machine, only {', '.join(here)}")
+    return here[0] if name == "auto" else name
+
+
+def use_weights(parser, args, net, loss_function):
+    """Loads weights into net, then reads the digits in pictures or tests the
+    net; returns the exit status."""
     load_weights(net, args.load)
     net.to(args.device)
     if not args.read:
         test_data = Subset(get_dataset(train=False), range(args.test_size))
         test_network(net, get_loader(test_data, TEST_BATCH_SIZE, False))
-        return
-    failed = 0
+        return 0
+    status = 0
     for path in args.read:
         try:
             image = read_digit(path).to(args.device)
-        except (OSError, ValueError) as error:
-            failed = 2
-            print(f"{parser.prog}: {error}", file=sys.stderr, flush=True)
+        except (FileNotFoundError, ValueError) as error:
+            print(f"{parser.prog}: error: {error}", file=sys.stderr)
+            status = 2
             continue
         with testing(net):
             outputs = net(image[None])[0]
         if isinstance(loss_function, torch.nn.CrossEntropyLoss):
-            outputs = outputs.softmax(dim=0)  # of scores, else probabilities
+            outputs = outputs.softmax(dim=0)  # the dense net needs none
         print(f"{path}: {outputs.argmax()} ({outputs.max():.3f})", flush=True)
-    if failed:
-        parser.exit(failed)
+    return status
 
 
 def train_and_keep(args, net_class, loss_function):
-    """Trains a net as args ask for, and writes the files that they name."""
+    """Trains a net as args say, and writes the files that they name."""
     settings = {name: value for name, value in vars(args).items()
                 if name not in ("net", "load", "read", *FILES)}
-    print(f"{net_class.__name__}, {torch.get_num_threads()} threads,",
+    threads = torch.get_num_threads()
+    print(f"{net_class.__name__}, {threads} thread{'s' * (threads > 1)},",
           ", ".join(f"{name} {value}" for name, value in settings.items()),
           flush=True)
     train_data = get_extended_dataset() if args.extend_data else get_dataset()

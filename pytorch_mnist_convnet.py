@@ -132,8 +132,6 @@ def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
     recipes = {net: EXPERIMENTS[name] for net, (_, name) in NETS.items()}
     parser = make_parser("Trains and tests a convolutional network.", recipes)
-    parser.add_argument("--net", choices=NETS,
-                        help="default: simple, but final to --read")
     args = parser.parse_args(argv)
     published = args.read and not args.load
     net_class, name = NETS[args.net or ("final" if published else "simple")]

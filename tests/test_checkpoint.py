@@ -184,7 +184,7 @@ def test_a_damaged_checkpoint_is_refused(train, tmp_path, damage):
     if damage == "a saved net":
         torch.save(net.state_dict(), path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="run.pt is damaged or no checkpoint"):
+    with pytest.raises(ValueError, match="run.pt is damaged or not"):
         train(checkpoint=path)
     assert path.read_bytes() == before
 

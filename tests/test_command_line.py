@@ -166,7 +166,7 @@ def test_a_device_that_is_not_there(capsys):
     with pytest.raises(SystemExit) as error:
         convnet.main(["--device", "cuda"])
     assert error.value.code == 2
-    assert "invalid choice: 'cuda'" in capsys.readouterr().err
+    assert "--device cuda: torch finds no" in capsys.readouterr().err
 
 
 def test_a_link_stays_a_link(tmp_path):
@@ -201,7 +201,7 @@ def test_damaged_data(monkeypatch, tmp_path, capsys):
     def fail(*args):
         raise RuntimeError("train-images is damaged; restore it")
 
-    monkeypatch.setattr(common, "mend_files", fail)
+    monkeypatch.setattr(common, "repair_files", fail)
     with pytest.raises(SystemExit) as error:
         dense.main(SMOKE)
     assert error.value.code == 1
