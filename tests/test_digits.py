@@ -18,6 +18,15 @@ FINAL = common.RESULTS / "double_fc_dropout-seed0.pt"
 SEVEN = digits.FOLDER / "7.jpg"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Reads with one thread: a picture is too small for more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def net():
     net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout()
@@ -46,17 +55,17 @@ def read(picture, path, **options):
 
 
 def test_an_image_of_mnist_comes_back(tmp_path, test_data, net):
-    """Of 300 images, pixels differ by 0.035 on average, and half of the
+    """Of 200 images, pixels differ by 0.035 on average, and half of the
     images by less than 0.025."""
     rng = np.random.default_rng(0)
-    originals = test_data.data[:300]
+    originals = test_data.data[:200]
     images = torch.stack([
         read(sheet(digit, rng), tmp_path / "digit.png")
         for digit in originals.numpy()])
     before = originals[:, None] / 255
     difference = (images - before).abs().mean(dim=(1, 2, 3))
     assert difference.mean() <= 0.035 and difference.median() <= 0.025
-    labels = test_data.targets[:300]
+    labels = test_data.targets[:200]
     right = common.predict(net, before) == labels
     again = common.predict(net, images) == labels
     assert (again & right).sum() >= 0.97 * right.sum()
