@@ -1,13 +1,16 @@
-"""What the networks share: data, training, files, the command line.
+"""What all networks share, in four chapters.
+
+    1. Data                    3. Keeping runs
+    2. Training and testing    4. Command line
 
 These words mean the same in every file of this project.
 
     images    (B, 1, 28, 28) float32, from 0 (background) to 1 (ink)
     labels    (B,) int64, the digits that the images show
-    scores    (B, 10), a network's output: its answer is the highest one
-    accuracy  fraction of the test images that are answered correctly
+    scores    (B, 10), a network's raw output; the highest is its answer
+    accuracy  the fraction of the test images that a network gets right
     epoch     one pass over the training images, in batches of ten
-    lr, wd    learning rate and weight decay of gradient descent
+    lr, wd    the learning rate and the weight decay
 """
 
 import argparse
@@ -49,15 +52,15 @@ TO_FLOAT = ToTensor()  # PIL image -> (1, 28, 28) float32 in [0, 1]
 
 # 1. Data
 #
-# MNIST, its images shifted by a pixel, and digits of your own. Call
-# get_dataset, get_extended_dataset, get_loader, read_digit, or one of the
-# three ready-made loaders.
+# MNIST, its images shifted by a pixel, and digits of your own. For your code:
+# get_dataset, get_extended_dataset, get_loader, the three ready-made loaders,
+# and read_digit.
 
 def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
     """Returns MNIST, whose items are (image (1, 28, 28), label int).
 
-    A transform of your own gets a PIL image. RuntimeError names a damaged
-    file that can be neither repaired nor downloaded.
+    A transform of your own gets a PIL image. Raises RuntimeError if a file is
+    damaged and can be neither repaired nor downloaded.
     """
     raw = Path(root, "MNIST", "raw")
     try:
@@ -70,8 +73,8 @@ def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
 
 
 def repair_files(raw):
-    """Unpacks damaged or missing files from their archives. torchvision only
-    checks that files exist, and downloads those that do not."""
+    """Unpacks missing and damaged files from their archives; torchvision only
+    checks that a file exists."""
     for (archive, md5), unpacked_md5 in zip(MNIST.resources, UNPACKED_MD5):
         file = raw / Path(archive).stem
         if check_integrity(file, unpacked_md5):
@@ -113,9 +116,9 @@ SHIFTS = identity, shift_right, shift_left, shift_up, shift_down
 
 def get_extended_dataset(root=DATA, train=True, transform=TO_FLOAT,
                          download=True):
-    """Returns MNIST with each image five times, moved by each of SHIFTS.
+    """Returns MNIST with five copies of each image, one for each of SHIFTS.
 
-    Image i becomes the items 5i to 5i + 4. Items and errors are those of
+    Image i becomes items 5i to 5i + 4. Items and errors are those of
     get_dataset. The 300,000 training images take 235 MB.
     """
     dataset = get_dataset(root, train, transform, download)
@@ -131,8 +134,8 @@ def get_extended_dataset(root=DATA, train=True, transform=TO_FLOAT,
 def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
     """Returns a loader of (images, labels) batches; the last may be smaller.
 
-    Takes any map-style dataset. Every epoch has a new order, drawn from
-    torch's global random generator.
+    Takes any map-style dataset. With shuffle, each epoch draws a new order
+    from torch's global random generator.
     """
     whole = dataset
     while type(whole) is Subset:
@@ -144,8 +147,8 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
 
 
 class MemoryLoader(DataLoader):
-    """A fast DataLoader of MNIST or a Subset of it: it selects and scales
-    about a thousand images at once, then splits them into batches."""
+    """A fast DataLoader for MNIST or a Subset of it, which prepares about a
+    thousand images at once and splits them into batches."""
     def __iter__(self):
         dataset, order, size = self.dataset, self.sampler, self.batch_size
         while isinstance(dataset, Subset):
@@ -179,10 +182,11 @@ def read_digit(path):
 
     The result is an image (1, 28, 28) float32 from 0 to 1, ready for
     predict(net, image[None]). The picture shows one digit, dark on light or
-    light on dark. ValueError says what is wrong with the file.
+    light on dark. Raises FileNotFoundError if there is no such file, and
+    ValueError, which says what is wrong, if it holds no readable digit.
     """
     try:
-        return place_digit(find_digit(remove_paper(open_picture(path))))
+        return place_digit(keep_digit(remove_paper(open_picture(path))))
     except FileNotFoundError:
         raise
     except Exception as error:  # damage makes Pillow raise nearly anything
@@ -195,38 +199,42 @@ def open_picture(path):
     with warnings.catch_warnings(action="ignore"), Image.open(
             path, formats=PICTURES) as picture:
         width, height = picture.size
-        if min(width, height) < 8:
+        if min(width, height) < max(8, max(width, height) / 50):
             raise ValueError(f"{width}x{height} pixels are too few")
         if width * height > 50e6:
             raise ValueError(f"{width}x{height} pixels are too many")
+        picture.draft(None, (400, 400))  # decodes less of a large JPEG
         picture = ImageOps.exif_transpose(picture)
-        if picture.mode[0] in "IF":  # more than 8 bits a pixel
-            grey = np.asarray(picture, dtype=np.float32)
-            picture = Image.fromarray(255 * grey / max(grey.max(), 1))
-        else:  # what is transparent becomes the paper that shows the digit
-            picture = picture.convert("RGBA")
-            picture = max((Image.alpha_composite(
-                Image.new("RGBA", picture.size, paper), picture).convert("L")
-                for paper in ("white", "black")), key=np.std)
-        picture = ImageOps.contain(picture, (200, 200))
-    return torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
+    if picture.mode[0] in "IF":  # more than 8 bits a pixel
+        grey = np.asarray(picture, dtype=np.float32)
+        grey = 255 * grey / max(grey.max(), 1)
+        picture = Image.fromarray(grey.clip(0).astype(np.uint8))
+    picture = ImageOps.contain(picture.convert("RGBA"), (200, 200))
+    papers = (Image.new("RGBA", picture.size, name)
+              for name in ("white", "black"))  # behind what is transparent
+    grey = max((np.array(Image.alpha_composite(paper, picture).convert("L"))
+                for paper in papers), key=np.std)
+    return torch.from_numpy(grey) / 255
 
 
 def remove_paper(grey):
     """Returns the ink (height, width) of a picture, from 0 (paper) to 1.
 
-    The paper's shade is a smooth quadratic surface, which follows uneven
-    light. It is fitted to the border first, then to every pixel near it.
+    The paper's shade is a quadratic surface, which follows uneven light. The
+    fit starts at the picture's border, then takes in all that is near it.
     """
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, side)
                             for side in grey.shape), indexing="ij")
     terms = torch.stack([x ** 0, x, y, x * x, x * y, y * y], dim=-1)
-    paper = torch.maximum(x.abs(), y.abs()) > 0.8
-    for _ in range(4):
-        fit = torch.linalg.lstsq(terms[paper], grey[paper, None]).solution
+    border = weight = (torch.maximum(x.abs(), y.abs()) > 0.8).float()
+    for scale in 0.5, 0.25, 0.12, 0.06, 0.06, 0.06:
+        fit = torch.linalg.lstsq((terms * weight[..., None]).flatten(0, 1),
+                                 (grey * weight).flatten()[:, None]).solution
         ink = grey - (terms @ fit)[..., 0]
-        noise = ink[paper].abs().median()
-        paper = ink.abs() < 5 * noise + 0.005
+        weight = 1 / (1 + (ink / scale) ** 2)  # what stands out counts less
+        if scale > 0.06:
+            weight *= border
+    noise = ink[weight > 0.5].abs().median()
     ink = ink * ink.pow(3).sum().sign()  # the strongest contrast is the ink
     ink = avg_pool2d(pad(ink[None], (1, 1, 1, 1), "replicate"), 3, 1)[0]
     level = ink[ink > ink.max() / 2].median()
@@ -235,25 +243,25 @@ def remove_paper(grey):
     return (ink / level).clamp(0, 1)
 
 
-def find_digit(ink):
-    """Returns the part of the ink (height, width) that is the digit: the
-    largest connected shape, and others of at least 15 % of its area."""
-    mask = grow(ink) > 0.5
+def keep_digit(ink):
+    """Returns the ink (height, width) without specks: the largest connected
+    shape stays, and so do others of at least 15 % of its area."""
+    mask = grow(ink) > 0.3
     labels = mask * torch.arange(1.0, ink.numel() + 1).view_as(ink)
     while (grown := mask * grow(labels)).ne(labels).any():
         labels = grown  # in the end each shape has one number
-    areas = labels.long().flatten().bincount()
-    areas[0] = 0
-    ink = ink * (areas > 0.15 * areas.max())[labels.long()]
-    rows, columns = ((ink > 0.5).any(dim=axis).nonzero() for axis in (1, 0))
-    return ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    labels = labels.long()
+    areas = labels.flatten().bincount((ink > 0.5).flatten())
+    areas[0] = 0  # the paper
+    return ink * (areas > 0.15 * areas.max())[labels]
 
 
 def place_digit(ink):
     """Returns the ink (height, width) of a digit as an image (1, 28, 28):
     scaled to fit 20x20 pixels, with its centre of mass in the middle."""
-    while ink.sum() > 0.3 * max(ink.shape) ** 2:
-        ink = 1 - grow(1 - ink)  # a pen thicker than MNIST's
+    ink = crop(ink)
+    while ink.sum() > 0.3 * max(ink.shape) ** 2:  # a pen thicker than MNIST's
+        ink = crop(1 - grow(1 - pad(ink, (1, 1, 1, 1))))
     size = [max(1, round(20 * side / max(ink.shape))) for side in ink.shape]
     ink = interpolate(ink[None, None], size, mode="bilinear",
                       antialias=True)[0, 0].clamp(min=0)
@@ -264,6 +272,14 @@ def place_digit(ink):
     return ink[None, top:top + IMAGE_WIDTH, left:left + IMAGE_WIDTH]
 
 
+def crop(ink):
+    """Returns the part of the ink (height, width) that is darker than half."""
+    rows, columns = ((ink > 0.5).any(dim=axis).nonzero() for axis in (1, 0))
+    if len(rows) == 0:
+        raise ValueError("it shows no digit")
+    return ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+
+
 def grow(ink):
     """Returns the ink (height, width) grown by a pixel on all sides."""
     return max_pool2d(ink[None], 3, 1, 1)[0]
@@ -271,19 +287,19 @@ def grow(ink):
 
 # 2. Training and testing
 #
-# Gradient descent, and what a trained net answers. Call
+# Gradient descent, and the answers of a trained network. For your code:
 # train_and_test_network, or train_network with an optimizer of your own; then
-# test_network, predict, vote.
+# test_network, predict and vote.
 
 class PlainSGD(torch.optim.SGD):
-    """torch.optim.SGD for no momentum: the same weights up to rounding,
-    without the bookkeeping that takes longer than a small net's update."""
+    """torch.optim.SGD without momentum: the same weights up to rounding, but
+    no bookkeeping, which takes longer than the update of a small net."""
     def __init__(self, parameters, lr, weight_decay=0):
         super().__init__(parameters, lr, weight_decay=weight_decay)
 
     @torch.no_grad()
     def step(self):
-        """Decays the weights, and moves them downhill."""
+        """Applies weight decay, then moves the weights downhill."""
         for group in self.param_groups:
             lr, wd = group["lr"], group["weight_decay"]
             for weights in group["params"]:
@@ -305,8 +321,8 @@ def train_and_test_network(net, num_epochs=60, lr=0.1, wd=0,
                            loss_function=torch.nn.CrossEntropyLoss(),
                            train_loader=None, test_loader=None,
                            checkpoint=None, history=None):
-    """Trains net by gradient descent, on MNIST by default; tests it after
-    every epoch and at the end; returns the accuracies. See train_network."""
+    """Trains net by gradient descent, on MNIST by default, and tests it after
+    every epoch and at the end. Returns the accuracies; see train_network."""
     if train_loader is None:
         train_loader = get_train_loader()
     if test_loader is None:
@@ -321,17 +337,17 @@ def train_and_test_network(net, num_epochs=60, lr=0.1, wd=0,
 
 def train_network(model, data_loader, num_epochs, loss_function, optimizer,
                   test_loader=None, checkpoint=None, history=None):
-    """Trains model, testing it after every epoch; returns the accuracies.
+    """Trains model and tests it after every epoch; returns the accuracies.
 
-    A loader is an iterable of (images, labels) batches. The file checkpoint
-    is written after every epoch; if it is there already, training goes on
-    from it, and ends as if never interrupted. The dict history gets the lists
-    loss (the mean of the training batches; None where an old checkpoint did
-    not keep it), test_accuracy and seconds (training and testing), a value an
-    epoch.
+    data_loader, test_loader: iterables of (images, labels) batches
+    checkpoint: a file to save the run to after every epoch; if it exists,
+        training resumes from it and ends as if it had never stopped
+    history: a dict that gets three lists with a value for each epoch: loss
+        (mean over the training batches; None if an old checkpoint lacks it),
+        test_accuracy, and seconds (for training and testing)
 
-    Raises FloatingPointError at the end of an epoch whose loss or weights
-    became nan or infinite, ValueError for a checkpoint of another run.
+    Raises FloatingPointError after an epoch that ends with a loss or weights
+    that are nan or infinite, and ValueError for a checkpoint of another run.
     """
     if test_loader is None:
         test_loader = get_test_loader()
@@ -354,8 +370,8 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
 
 
 def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
-    """Trains model on every batch once, and returns the mean of their losses;
-    the errors are train_network's."""
+    """Trains model for one epoch, and returns the mean loss of its batches;
+    the errors are those of train_network."""
     device = device_of(model)
     model.train()
     batches, total = 0, 0
@@ -370,7 +386,7 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
                 bar.set_postfix({"loss": total.item() / batches},
                                 refresh=False)
     if batches == 0:
-        raise ValueError(f"{info}: the loader gave no batch (any more)")
+        raise ValueError(f"{info}: the training loader gave no batch")
     weights = sum(tensor.detach().sum() for tensor in model.parameters())
     if not (total + weights).isfinite():
         raise FloatingPointError(
@@ -381,7 +397,8 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
 
 @contextmanager
 def testing(model):
-    """Switches learning and dropout off, and leaves no trace afterwards."""
+    """Turns gradients and dropout off, and restores everything afterwards,
+    the random generators too."""
     was_training = model.training
     gpus = range(torch.cuda.device_count())
     with torch.random.fork_rng(gpus), torch.no_grad():
@@ -392,7 +409,7 @@ def testing(model):
 
 
 def test_network(model, data_loader, epoch_info=""):
-    """Prints and returns the accuracy of model on the loader's images."""
+    """Prints and returns the accuracy of model on a loader's images."""
     correct = total = 0
     with testing(model):
         for images, labels in data_loader:
@@ -406,7 +423,7 @@ def test_network(model, data_loader, epoch_info=""):
 
 
 def predict(model, images):
-    """Returns the digits (B,) int64 that model sees in images, on the CPU."""
+    """Returns model's answers (B,) int64 to images, on the CPU."""
     device = device_of(model)
     with testing(model):  # 250 at a time take half as long as 1,000
         return torch.cat([model(part.to(device)).argmax(1).cpu()
@@ -414,34 +431,34 @@ def predict(model, images):
 
 
 def vote(predictions):
-    """Returns the digits (images,) int64 that most of the nets see.
+    """Returns the answers (images,) int64 that most nets give.
 
-    predictions (nets, images) int64; ties go to the smallest digit, as in
-    torch.mode on a CPU. ValueError for other shapes, types and digits.
+    predictions (nets, images) int64: the nets' answers. The smallest digit
+    wins a tie. Raises ValueError for other shapes, types and digits.
     """
     shape, dtype = tuple(predictions.shape), predictions.dtype
     if (len(shape) != 2 or shape[0] == 0 or dtype != torch.int64
             or not ((predictions >= 0) & (predictions < 10)).all()):
-        raise ValueError("predictions must be (nets, images), int64, digits "
-                         f"from 0 to 9; these are {shape}, {dtype}")
-    # torch.mode decides ties otherwise on a GPU; argmax takes the first
+        raise ValueError("predictions must be int64 digits from 0 to 9 of "
+                         f"shape (nets, images), not {dtype} of {shape}")
+    # argmax takes the first of equals; torch.mode may not, on a GPU
     return one_hot(predictions, 10).sum(0).argmax(1)
 
 
 def device_of(model):
-    """Returns the device of a model's weights, or the CPU if it has none."""
+    """Returns the device of a model's weights; the CPU if it has none."""
     return next(model.parameters(), torch.empty(0)).device
 
 
 # 3. Keeping runs
 #
-# Checkpoints, weights and records in files, which are written whole or not at
-# all. Call load_weights and read_record; --checkpoint, --save and --record of
-# the command line write what they read.
+# Checkpoints, weights and records. A file is written whole or not at all. For
+# your code: load_weights and read_record, which read what the command line
+# writes with --save and --record.
 
 @contextmanager
 def replacing(path):
-    """Yields a file to write, which takes path's place once it is whole."""
+    """Yields a file to write to, which becomes path once it is complete."""
     path = Path(path).resolve()  # so that a link stays a link
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
@@ -455,13 +472,13 @@ def replacing(path):
 
 
 def check_writable(path):
-    """Raises ValueError if no file can be written at path."""
+    """Raises ValueError if path cannot be written."""
     try:
         file = Path(path).resolve()
         if not file.parent.is_dir():
             raise OSError(f"there is no folder {file.parent}")
         if file.exists() and not file.is_file():
-            raise OSError("it exists and is not a file")
+            raise OSError("it is not a file")
         temporary = Path(f"{file}.{os.getpid()}.tmp")
         temporary.touch()
         temporary.unlink()
@@ -471,15 +488,15 @@ def check_writable(path):
 
 
 def save(path, content):
-    """Writes content as torch.save does; OSError if it cannot be written."""
-    buffer = io.BytesIO()  # to a file, torch raises errors of its own
+    """Writes content as torch.save does; raises OSError if that fails."""
+    buffer = io.BytesIO()  # with a file, torch raises errors of its own
     torch.save(content, buffer)
     with replacing(path) as file:
         file.write(buffer.getbuffer())
 
 
 def load(path):
-    """Returns what save wrote, on the CPU; any exception if it is damaged."""
+    """Returns what save wrote, on the CPU; raises anything if damaged."""
     with zipfile.ZipFile(path) as archive:
         if archive.testzip():  # torch.load checks no checksum
             raise zipfile.BadZipFile("wrong checksum")
@@ -487,10 +504,10 @@ def load(path):
 
 
 def load_weights(net, path):
-    """Loads the weights that --save wrote into net.
+    """Loads the weights that --save wrote to path into net.
 
-    ValueError if the file is damaged or holds another kind of net,
-    FileNotFoundError if there is none.
+    Raises FileNotFoundError if there is no such file, and ValueError if it is
+    damaged or holds another kind of net.
     """
     try:
         net.load_state_dict(load(path))
@@ -503,7 +520,7 @@ def load_weights(net, path):
 
 
 def describe_run(model, loss_function, optimizer, data_loader, test_loader):
-    """Returns by name the settings that a run must keep when it resumes."""
+    """Returns the settings that must not change when a run resumes."""
     loss = getattr(loss_function, "__name__", type(loss_function).__name__)
     settings = {"net": type(model).__name__, "seed": torch.initial_seed(),
                 "layers": " ".join(str(model).split()), "loss": loss,
@@ -518,7 +535,7 @@ def describe_run(model, loss_function, optimizer, data_loader, test_loader):
 
 
 def save_checkpoint(path, settings, model, optimizer, history):
-    """Writes all that a run needs to resume as if never interrupted."""
+    """Writes all that a run needs to resume as if it had never stopped."""
     save(path, {
         "settings": settings, "history": history,
         "model": model.state_dict(), "optimizer": optimizer.state_dict(),
@@ -527,7 +544,7 @@ def save_checkpoint(path, settings, model, optimizer, history):
 
 
 def resume(path, settings, num_epochs, model, optimizer, history):
-    """Restores the run of a checkpoint, if there is one."""
+    """Restores a run from its checkpoint, if there is one."""
     check_writable(path)
     if not Path(path).exists():
         return
@@ -540,30 +557,31 @@ def resume(path, settings, num_epochs, model, optimizer, history):
     for name, here in settings.items():
         if there.get(name) != here:
             raise ValueError(f"{path} is of another run: {name} was "
-                             f"{there.get(name)}, not {here}; go back or name "
-                             "another file")
+                             f"{there.get(name)}, not {here}; change it back "
+                             "or name another file")
     done, threads = len(kept["seconds"]), torch.get_num_threads()
     if done > num_epochs:
-        raise ValueError(f"{path} has {done} epochs, more than {num_epochs}")
+        raise ValueError(f"{path} already has {done} epochs, more than the "
+                         f"{num_epochs} asked for")
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     history.update({"loss": [None] * done, **kept})
     torch.set_rng_state(saved["random"][0])
     torch.cuda.set_rng_state_all(saved["random"][1:])
-    print(f"Going on from {path} after epoch {done}/{num_epochs}", flush=True)
+    print(f"Resuming {path} after epoch {done}/{num_epochs}", flush=True)
     if saved.get("threads", threads) != threads:  # old ones do not say
-        print(f"The number of threads was {saved['threads']} and is {threads} "
-              "now; expect other rounding", flush=True)
+        print(f"Threads: {saved['threads']} before, {threads} now; the "
+              "results may differ by rounding", flush=True)
 
 
 def write_record(path, net, settings, history):
-    """Writes a run as JSON: what was run, how it went, and on what.
+    """Writes a run as JSON: its settings, its results and its machine.
 
     net (class), epochs, lr, wd, extend_data, seed, train_size, test_size,
-    batch_size, device, threads, processor, python, torch: as they were
-    loss, test_accuracy, seconds: one an epoch, as train_network keeps them
-    predictions: the trained net's answers for the 10,000 test images as a
-        string of digits, computed on the CPU in float32
+    batch_size, device, threads, processor, python, torch: the settings
+    loss, test_accuracy, seconds: the lists of train_network's history
+    predictions: the trained net's answers to all 10,000 test images, as a
+        string of digits, computed on the CPU
     """
     net = net.cpu()
     digits = torch.cat([predict(net, images)
@@ -578,8 +596,8 @@ def write_record(path, net, settings, history):
 
 
 def read_record(path):
-    """Returns the dict that write_record wrote; ValueError if the file is
-    damaged."""
+    """Returns the dict that write_record wrote to path; raises ValueError if
+    the file is damaged."""
     try:
         return json.loads(Path(path).read_text())
     except ValueError as error:
@@ -597,25 +615,26 @@ def processor():
 
 # 4. Command line
 #
-# What the scripts of the dense and the convolutional nets do with their
-# flags: train a net, test saved weights, or read pictures. make_parser and
-# run_command_line are for the scripts; a user calls a script's main.
+# The flags of the two MNIST scripts, which train a net, test saved weights, or
+# read pictures. From Python, call main(["--epochs", "3"]) of a script.
 
 OPTIONS = (  # flag, type, least, most, default (None: the recipe's), help
     ("--epochs", int, 1, 10**9, None, "passes over the training images"),
     ("--lr", float, 0, 1e30, None, "learning rate"),
     ("--wd", float, 0, 1e30, None, "weight decay"),
-    ("--seed", int, 0, 2**63 - 1, 0, "fixes weights, order and dropout"),
-    ("--train-size", int, 1, 60000, 60000, "images to train on, unshifted"),
-    ("--test-size", int, 1, 10000, 10000, "images to test on"))
+    ("--seed", int, 0, 2**63 - 1, 0, "of weights, order and dropout; default "
+     "0"),
+    ("--train-size", int, 1, 60000, 60000, "use only the first N training "
+     "images"),
+    ("--test-size", int, 1, 10000, 10000, "use only the first N test images"))
 RECIPE = "epochs", "lr", "wd", "extend_data"
-FILES = {"checkpoint": "save the run after every epoch, or resume it",
-         "save": "write the trained net's state_dict",
-         "record": "write the run as JSON"}
+FILES = {"checkpoint": "save the run after every epoch; resume it if FILE "
+         "exists", "save": "write the trained net's state_dict",
+         "record": "write the settings and results as JSON"}
 
 
 def recipe_text(recipe):
-    """Returns a row of the table of experiments in words, without its net."""
+    """Returns an experiment's recipe in words."""
     wd = np.format_float_positional(recipe.wd, trim="-")  # not 5e-05
     extended = ", extended" if recipe.extend_data else ""
     return f"{recipe.epochs} epochs, lr {recipe.lr}, wd {wd}{extended}"
@@ -624,38 +643,40 @@ def recipe_text(recipe):
 def make_parser(description, recipes):
     """Returns a parser of the flags that all networks share.
 
-    recipes {name: row of the table of experiments}, for the help
+    recipes {value of --net: its Experiment}, for the help
     """
     epilog = "\n".join(f"  {name:8}{recipe_text(recipe)}"
                        for name, recipe in recipes.items())
     parser = argparse.ArgumentParser(
-        description=description, epilog=f"recipes:\n{epilog}",
+        description=description, epilog=f"recipes, the default values of "
+        f"--epochs, --lr, --wd and --extend_data:\n{epilog}",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = lambda message: parser.exit(  # the usage would bury it
         2, f"{parser.prog}: error: {message} (--help lists the flags)\n")
     if len(recipes) > 1:
         parser.add_argument("--net", choices=recipes,
-                            help="default: simple, but final to --read")
+                            help="default: simple; with --read, final")
     for flag, kind, _, _, default, text in OPTIONS:
         parser.add_argument(flag, type=kind, default=default, help=text,
                             metavar="N" if kind is int else "RATE")
     parser.add_argument("--extend_data", action=argparse.BooleanOptionalAction,
-                        help="add four copies of each image, shifted a pixel")
+                        help="add four copies of each training image, each "
+                        "shifted by a pixel")
     parser.add_argument("--device", default="auto",
                         choices=("auto", "cpu", "cuda", "mps"),
-                        help="auto, the default, prefers an accelerator")
+                        help="default: auto, a GPU if there is one")
     for name, text in FILES.items():
         parser.add_argument(f"--{name}", metavar="FILE", help=text)
-    parser.add_argument("--load", metavar="FILE", help="do not train; test "
-                        "the weights in a file that --save wrote")
-    parser.add_argument("--read", metavar="FILE", nargs="+",
-                        help="do not train; read the digits in pictures, with "
-                        "the weights of --load or a published run")
+    parser.add_argument("--load", metavar="FILE", help="instead of training, "
+                        "test the weights that --save wrote")
+    parser.add_argument("--read", metavar="FILE", nargs="+", help="instead of "
+                        "training, read the digit in each picture, with the "
+                        "weights of --load or of a published run")
     return parser
 
 
 def run_command_line(parser, args, net_class, recipe, loss_function):
-    """Does what args ask for, with the recipe's value for each flag left out.
+    """Does what args ask for; the recipe gives the values that they leave out.
 
     Exits with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C.
     """
@@ -666,7 +687,7 @@ def run_command_line(parser, args, net_class, recipe, loss_function):
             setattr(args, name, getattr(recipe, name))
     try:
         if args.load and given:
-            raise ValueError("--read and --load do not train; leave out --"
+            raise ValueError("--load and --read do not train; leave out --"
                              + ", --".join(given))
         check_arguments(args)
         args.device = find_device(args.device)
@@ -675,6 +696,8 @@ def run_command_line(parser, args, net_class, recipe, loss_function):
         train_and_keep(args, net_class, loss_function)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
+    except BrokenPipeError:
+        os._exit(141)  # as if by SIGPIPE; to exit as usual would print again
     except (FloatingPointError, OSError, RuntimeError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:
@@ -682,7 +705,7 @@ def run_command_line(parser, args, net_class, recipe, loss_function):
 
 
 def check_arguments(args):
-    """Raises ValueError if a value is out of range or a file unusable."""
+    """Raises ValueError if a number is out of range or a file unusable."""
     for flag, _, least, most, _, _ in OPTIONS:
         value = getattr(args, flag[2:].replace("-", "_"))
         if not least <= value <= most:
@@ -692,22 +715,23 @@ def check_arguments(args):
     for path in paths:
         check_writable(path)
     if len(set(map(os.path.realpath, paths))) < len(paths):
-        raise ValueError(f"--{', --'.join(FILES)} need a file each")
+        raise ValueError(f"--{', --'.join(FILES)} need different files")
 
 
 def find_device(name):
-    """Returns the device that --device names; ValueError if it is not here."""
+    """Returns the device that --device asks for; raises ValueError if this
+    machine has none."""
     here = [kind for kind in ("cuda", "mps")
             if getattr(torch, kind).is_available()] + ["cpu"]
     if name not in ("auto", *here):
-        raise ValueError(f"--device {name}: torch finds no such device on "
+        raise ValueError(f"--device {name}: torch finds no {name} device on "
                          f"this machine, only {', '.join(here)}")
     return here[0] if name == "auto" else name
 
 
 def use_weights(parser, args, net, loss_function):
-    """Loads weights into net, then reads the digits in pictures or tests the
-    net; returns the exit status."""
+    """Loads weights into net, then reads pictures or tests the net; returns
+    the exit status."""
     load_weights(net, args.load)
     net.to(args.device)
     if not args.read:

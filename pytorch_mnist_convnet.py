@@ -9,7 +9,12 @@ rest. Pooling comes before the activation, as in Nielsen's code: activations
 that never fall give the same in either order, and there are fewer to compute.
 """
 
+import sys
 from collections import namedtuple
+
+if __name__ == "__main__":  # no traceback for Ctrl-C while torch loads
+    sys.excepthook = lambda kind, *rest: (
+        kind is KeyboardInterrupt or sys.__excepthook__(kind, *rest))
 
 import torch
 from torch import max_pool2d, nn, relu, sigmoid

@@ -5,6 +5,12 @@ The last line that its training prints is, with seed 0,
     Test data results: 0.9783
 """
 
+import sys
+
+if __name__ == "__main__":  # no traceback for Ctrl-C while torch loads
+    sys.excepthook = lambda kind, *rest: (
+        kind is KeyboardInterrupt or sys.__excepthook__(kind, *rest))
+
 from torch import nn, sigmoid
 from torch.nn.functional import mse_loss, one_hot
 

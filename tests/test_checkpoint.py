@@ -56,7 +56,7 @@ def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, capsys):
     convnet.main([*RUN, "--checkpoint", str(path),
                   "--save", str(tmp_path / "parts.pt"),
                   "--record", str(tmp_path / "parts.json")])
-    assert f"Going on from {path} after epoch" in capsys.readouterr().out
+    assert f"Resuming {path} after epoch" in capsys.readouterr().out
 
     whole, parts = (torch.load(tmp_path / f"{name}.pt", weights_only=True)
                     for name in ("whole", "parts"))
@@ -113,7 +113,7 @@ def test_a_finished_run_only_tests(train, tmp_path, capsys):
     capsys.readouterr()
     assert train(checkpoint=tmp_path / "run.pt")[1] == accuracies
     assert capsys.readouterr().out == (
-        f"Going on from {tmp_path / 'run.pt'} after epoch 2/2\n"
+        f"Resuming {tmp_path / 'run.pt'} after epoch 2/2\n"
         f"\nTest data results: {accuracies[-1]}\n")
 
 
@@ -124,7 +124,7 @@ def test_a_finished_run_only_tests(train, tmp_path, capsys):
     ({"seed": 3}, "seed was 0, not 3"),
     ({"loss_function": dense.mean_squared_error},
      "loss was CrossEntropyLoss, not mean_squared_error"),
-    ({"num_epochs": 1}, "has 2 epochs, more than 1"),
+    ({"num_epochs": 1}, "has 2 epochs, more than the 1"),
 ])
 def test_another_run_is_refused(train, tmp_path, other, name):
     train(checkpoint=tmp_path / "run.pt")
@@ -148,6 +148,23 @@ def test_a_checkpoint_without_losses_goes_on(train, tmp_path):
     assert resumed["test_accuracy"] == history["test_accuracy"]
     for a, b in zip(whole.parameters(), parts.parameters()):
         assert torch.equal(a, b)
+
+
+def test_another_number_of_threads_is_told(train, tmp_path, capsys):
+    before = torch.get_num_threads()
+    train(1, checkpoint=tmp_path / "run.pt")
+    try:
+        torch.set_num_threads(before + 1)
+        train(2, checkpoint=tmp_path / "run.pt")
+    finally:
+        torch.set_num_threads(before)
+    assert f"Threads: {before} before, {before + 1} now" in (
+        capsys.readouterr().out)
+    train(3, checkpoint=tmp_path / "run.pt")
+    assert f"Threads: {before + 1} before, {before} now" in (
+        capsys.readouterr().out)
+    train(4, checkpoint=tmp_path / "run.pt")
+    assert "Threads" not in capsys.readouterr().out
 
 
 def test_equal_settings_written_otherwise(train, tmp_path):

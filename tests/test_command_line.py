@@ -1,6 +1,7 @@
 """The scripts as they are run: what they print, write and refuse."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,13 +137,13 @@ BAD = {  # arguments: words of the message
     "--test-size 0": "--test-size 0 is not from 1 to 10000",
     "--test-size 10001": "--test-size 10001 is not from 1 to 10000",
     "--device tpu": "invalid choice: 'tpu'",
-    "--save missing/net.pt": "cannot write",
+    "--save missing/net.pt": "cannot write missing/net.pt: there is no folder",
     "--record .": "cannot write",
     "--checkpoint ": "cannot write",
     "--save /dev/null": "cannot write",
     "--save /proc/net.pt": "cannot write",
     f"--save {'x' * 255}": "cannot write",
-    "--save x.pt --record x.pt": "need a file each",
+    "--save x.pt --record x.pt": "need different files",
     "--frobnicate": "unrecognized arguments",
 }
 
@@ -166,7 +167,7 @@ def test_a_device_that_is_not_there(capsys):
     with pytest.raises(SystemExit) as error:
         convnet.main(["--device", "cuda"])
     assert error.value.code == 2
-    assert "--device cuda: torch finds no" in capsys.readouterr().err
+    assert "cuda: torch finds no cuda device" in capsys.readouterr().err
 
 
 def test_a_link_stays_a_link(tmp_path):
@@ -228,6 +229,36 @@ def test_ctrl_c(monkeypatch, capsys):
         convnet.main(SMOKE)
     assert error.value.code == 130
     assert capsys.readouterr().err.strip().endswith("interrupted")
+
+
+SIGNALLED = """
+import builtins, os, runpy, signal, sys
+real = builtins.__import__
+def interrupt(name, *args, **kwargs):
+    if name == "torchvision.datasets":  # while common.py is imported
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *args, **kwargs)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+builtins.__import__ = interrupt
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("script", [convnet, dense])
+def test_ctrl_c_during_the_imports(script):
+    run = subprocess.run([sys.executable, "-c", SIGNALLED, script.__file__],
+                         capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_a_closed_pipe():
+    """As behind | head -1, whose reader goes away."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        run = subprocess.run([sys.executable, dense.__file__, *SMOKE],
+                             stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (141, "")
 
 
 def test_help_tells_the_recipes(capsys):

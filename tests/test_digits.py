@@ -8,7 +8,7 @@ import digits
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import common
 import pytorch_mnist_convnet as convnet
@@ -69,6 +69,22 @@ def test_an_image_of_mnist_comes_back(tmp_path, test_data, net):
     right = common.predict(net, before) == labels
     again = common.predict(net, images) == labels
     assert (again & right).sum() >= 0.97 * right.sum()
+
+
+def test_a_thick_digit_may_fill_the_picture(tmp_path, test_data, net):
+    """Its strokes then lie on the border, which is taken for paper first."""
+    images = []
+    for digit in test_data.data[:20]:
+        rows, columns = (digit.amax(dim=axis).nonzero() for axis in (1, 0))
+        box = digit[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+        width = 190 * box.shape[1] // box.shape[0]
+        large = Image.fromarray(box.numpy()).resize((width, 190))
+        picture = Image.new("L", (200, 200))
+        picture.paste(large.filter(ImageFilter.MaxFilter(9)),
+                      (100 - width // 2, 5))
+        images.append(read(picture, tmp_path / "digit.png"))
+    answers = common.predict(net, torch.stack(images))
+    assert (answers == test_data.targets[:20]).sum() >= 19
 
 
 def test_the_ten_drawn_digits(tmp_path, net):
@@ -185,6 +201,8 @@ BAD = {
     "blank": (png(np.full((50, 50), 255)), "blank"),
     "noise alone": (png(NOISE), "blank, or has too little contrast"),
     "faint": (png(CORNER), "blank, or has too little contrast"),
+    "square": (png(np.pad(np.full((90, 90), 200), 20)), "shows no digit"),
+    "narrow": (png(NOISE[:8].repeat(9, axis=1)), "900x8 pixels are too few"),
     "small": (png(NOISE[:7]), "100x7 pixels are too few"),
     "huge": (bomb(8000), "8000x8000 pixels are too many"),
     "gigabytes": (bomb(60_000), "3600000000 pixels")}
