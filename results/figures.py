@@ -175,8 +175,8 @@ def draw_way(stages, probabilities):
             axes.set(xticks=[], yticks=[])
         count, height, width = maps.shape
         column[0].set_title(name)
-        column[-1].set_xlabel(f"{count} map{'s' * (count > 1)} of\n"
-                              f"{height}x{width}")
+        column[-1].set_xlabel(f"{count} maps of\n{height}x{width}"
+                              if count > 1 else f"{height}x{width}")
     bars.barh(range(10), probabilities.numpy(), color="#0072B2")
     bars.set(yticks=range(10), xticks=(0, 1), xlim=(0, 1), title="softmax",
              xlabel="10 probabilities")

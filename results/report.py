@@ -339,19 +339,31 @@ def machines_table(records):
 # Sentences
 
 def brought(records, name):
-    """Returns what the ladder's step to an experiment brought."""
+    """Returns what an experiment reached, and what its step of the ladder
+    brought, by the mean of the last ten epochs."""
     runs = records[name]
     if not runs:
-        return "Not run yet.\n"
-    text = (f"Our runs: {mean_and_deviation(last(runs))} % after the last "
-            f"epoch (n = {len(runs)}).")
-    for what, before, after, claimed in STEPS:
+        return f"{name} has not been run yet.\n"
+    text = f"{name}: {mean_and_deviation(last(runs))} % (n = {len(runs)})"
+    for _, before, after, claimed in STEPS:
         if after == name and claimed and records[before]:
             ten = compare(last_ten(records[before]).mean(axis=1),
                           last_ten(runs).mean(axis=1))
-            text += (f" Over the last ten epochs that is {step_text(ten)} "
-                     f"points against {before}: {judge(ten[0], ten[2])}.")
-    return f"{text}\n"
+            text += (f", {step_text(ten)} points against {before} over the "
+                     f"last ten epochs: {judge(ten[0], ten[2])}")
+    return f"Our runs of {text}.\n"
+
+
+def ratios_text():
+    """Returns how much faster a step and a test are than the article's."""
+    rows = re.findall(r"\| .*: a (step|test) .*\| ([\d.]+) \|",
+                      (RESULTS / "speed.md").read_text("utf-8"))
+    step, test = ([float(ratio) for kind, ratio in rows if kind == wanted]
+                  for wanted in ("step", "test"))
+    return (f"A step of training is {min(step):.1f} to {max(step):.1f} times "
+            "as fast as with the article's pipeline, a test "
+            f"{min(test):.0f} to {max(test):.0f} times.\n")
+
 
 def extended_text(records):
     """Returns what part of the mistakes the extended data take away."""
@@ -359,9 +371,9 @@ def extended_text(records):
         return "Not run yet.\n"
     few, many = (100 - last_ten(records[name]).mean()
                  for name in ("expanded_data", RELU))
-    return (f"The extended data take {100 * (1 - few / many):.0f} % of the "
-            f"mistakes of {RELU} away (last ten epochs), with five times as "
-            "many steps.\n")
+    return (f"The extended data avoid {100 * (1 - few / many):.0f} % of the "
+            f"mistakes of {RELU} (last ten epochs), with five times as many "
+            "steps.\n")
 
 
 def plateau_text(records):
@@ -371,8 +383,8 @@ def plateau_text(records):
     first, second = (listed(f"{100 * run['test_accuracy'][epoch]:.2f}"
                             for run in records["dbl_conv"])
                      for epoch in (0, 1))
-    return (f"After the first epoch our runs of dbl_conv were at {first} %, "
-            f"after the second at {second} %.\n")
+    return (f"After the first epoch, our runs of dbl_conv reached {first} %; "
+            f"after the second, {second} %.\n")
 
 
 def rates_text(records):
@@ -384,15 +396,15 @@ def rates_text(records):
         deviations = listed(f"{value:.2f}" for value
                             in fluctuation(records[name]))
         epochs = listed(first_above(run, 0.995) for run in records[name])
-        text += (f"- Rate {EXPERIMENTS[name].lr}: within the last ten epochs "
-                 f"the accuracy of a run has a standard deviation of "
-                 f"{deviations} points. It first passes 99.5 % in epoch "
+        text += (f"- With rate {EXPERIMENTS[name].lr}, the accuracy of a run "
+                 f"has a standard deviation of {deviations} points over the "
+                 f"last ten epochs. It first exceeds 99.5 % in epoch "
                  f"{epochs}.\n")
     steadier = compare(fluctuation(records[FINAL]),
                        fluctuation(records[FAST_FINAL]))
     return (f"{text}- The article says that 0.005 is the steadier rate: "
-            f"{judge(steadier[0], steadier[2])} ({step_text(steadier)} "
-            "points of standard deviation with 0.03).\n")
+            f"{judge(steadier[0], steadier[2])}. With 0.03 the standard "
+            f"deviation differs by {step_text(steadier)} points.\n")
 
 
 def listed(texts):
@@ -413,22 +425,22 @@ def decay_text(records):
     if not runs:
         return "Not run yet.\n"
     ten, lost = last_ten(runs), recipe.lr * recipe.wd
-    text = (f"Each step takes lr * wd = {100 * lost:.1f} % of every weight. "
-            f"After {log(0.5) / log(1 - lost):.0f} batches half of what was "
+    text = (f"Each step takes lr * wd = {100 * lost:.1f} % of every weight, "
+            f"so after {log(0.5) / log(1 - lost):.0f} steps half of what was "
             "learned is gone, and the weights follow the last few thousand "
-            "images. Over the last ten epochs the accuracy wanders between "
+            "images. Over the last ten epochs the accuracy varies between "
             f"{ten.min():.2f} and {ten.max():.2f} %.\n")
     nets = sorted(RESULTS.glob(f"{STRONG_DECAY}-seed*.pt"))
     if not nets:
-        return f"{text}No net of these runs is kept yet.\n"
+        return f"{text}The weights of these runs were not kept.\n"
     start, strong, usual = (
         load_net(RELU, path) for path in
         (None, nets[0], RESULTS / f"{RELU}-seed0.pt"))
     return (f"{text}Its weights stay small: their norm is {norm(strong):.1f} "
             f"at the end, with decay {EXPERIMENTS[RELU].wd:.5f} it is "
             f"{norm(usual):.1f}, at the start {norm(start):.1f}. Such a net "
-            "cannot be sure of anything: on average it gives the right digit "
-            f"a probability of {certainty(strong):.3f}, the other one "
+            "cannot be sure: on average it gives the right digit a "
+            f"probability of {certainty(strong):.3f}, the other one "
             f"{certainty(usual):.3f}.\n")
 
 
@@ -486,7 +498,10 @@ def make_blocks(records, labels):
     return {
         "results": results_table(records, labels),
         **{f"ours {name}": brought(records, name) for name in EXPERIMENTS},
+        "ours double_fc_dropout": (brought(records, FAST_FINAL)
+                                   + brought(records, FINAL)),
         "speed": (RESULTS / "speed.md").read_text("utf-8"),
+        "speed ratios": ratios_text(),
         "runs": runs_table(records, labels),
         "published": published_table(records),
         "steps": steps_table(records),

@@ -3,13 +3,13 @@
     python tests/benchmark.py > results/speed.md
     python results/report.py
 
-The second line puts the printed table into README.md.
+The second line puts the printed table into results/README.md.
 
 The original pipeline is the article's: torchvision's MNIST with ToTensor, a
 shuffled DataLoader of ten, the default memory layout, nn.Dropout, and
 torch.optim.SGD. Ours is what the scripts run. The nets are the same.
 
-Tried on top of what the scripts do, on the machine of the table in README.md
+Tried on top of what the scripts do, on the machine of the published table
 (ms a step of ReLU's recipe with two threads, medians, each trial beside the
 1.93 of what was kept; the numbers of one trial compare, those of two hardly):
 

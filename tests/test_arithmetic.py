@@ -60,7 +60,7 @@ def test_readme_sessions(monkeypatch):
     """All pycon blocks of the README, as one session in its folder."""
     monkeypatch.chdir(README.parent)
     blocks = re.findall(r"```pycon\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) >= 6
+    assert len(blocks) >= 5
     test = doctest.DocTestParser().get_doctest(
         "\n".join(blocks), {}, README.name, str(README), 0)
     result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)

@@ -199,6 +199,35 @@ def test_the_steps(records):
                 assert verdict in ("borne out", "better") or difference < 0
 
 
+@pytest.mark.parametrize("name", [
+    name for name in report.EXPERIMENTS if "_wd" not in name])
+def test_what_a_network_brought(name):
+    line, = [line for line in TEXTS[0].splitlines()
+             if line.startswith(f"Our runs of {name}: ")]
+    row = cells(block("runs"), name)
+    assert f": {row[3]} % (n = {row[2]})" in line
+    steps = [line.strip("| ").split(" | ") for line
+             in block("steps").splitlines()]
+    step = [step for step in steps if step[1].endswith(f"-> {name}")
+            and step[0] in dict((what, claimed) for what, *_, claimed
+                                in report.STEPS if claimed)]
+    assert ("points" in line) == bool(step)
+    for _, names, *_, difference, verdict in step:
+        assert line.endswith(f", {difference} points against "
+                             f"{names.split(' -> ')[0]} over the last ten "
+                             f"epochs: {verdict}.")
+
+
+def test_how_much_faster():
+    step, test = (sorted(float(line.split(" | ")[-1].strip("| "))
+                         for line in block("speed").splitlines()
+                         if f": a {kind}" in line)
+                  for kind in ("step", "test"))
+    assert len(step) == len(test) == 6
+    assert f" {step[0]:.1f} to {step[-1]:.1f} times" in block("speed ratios")
+    assert f" {test[0]:.0f} to {test[-1]:.0f} times" in block("speed ratios")
+
+
 def test_the_vote(records, labels):
     runs = records["double_fc_dropout"]
     counts = Counter()
@@ -498,7 +527,7 @@ def test_the_way_through_the_final_net(test_data):
     torch.testing.assert_close(probabilities, scores.softmax(dim=0),
                                rtol=1e-4, atol=1e-8)
     *_, image_axes, bars = report.figures.draw_way(stages, probabilities).axes
-    assert image_axes.get_xlabel() == "1 map of\n28x28"
+    assert image_axes.get_xlabel() == "28x28"
     assert [bar.get_width() for bar in bars.patches] == pytest.approx(
         probabilities.tolist())
 
