@@ -47,7 +47,8 @@ def draw_final(records):
     for name, colour in FINAL_COLOURS.items():
         for run in records[name]:
             line, = axes.plot(range(1, run["epochs"] + 1),
-                              100 * np.array(run["test_accuracy"]), colour)
+                              100 * np.array(run["test_accuracy"]), colour,
+                              linewidth=1)
         if records[name]:
             line.set_label(f"learning rate {run['lr']} "
                            f"(n = {len(records[name])})")
@@ -86,7 +87,7 @@ def draw_all(records):
 def draw_loss(records):
     """Returns the training loss and the test accuracy of the final net by
     epoch, a line for each run that has kept its loss."""
-    figure, above, below = draw_axes("epoch", "training loss",
+    figure, above, below = draw_axes("epoch", "training loss (log scale)",
                                      "test accuracy (%)")
     for run in records[FINAL]:
         if "loss" in run:
@@ -114,7 +115,7 @@ def draw_costs():
 
 
 def draw_filters(net):
-    """Returns the 20 filters of a net's first convolution."""
+    """Returns the 20 kernels of a net's first convolution."""
     filters = net.conv1.weight.detach()[:, 0]
     limit = filters.abs().max()
     figure, grid, shown = draw_pictures(4, 5, 6, filters, cmap="PuOr",

@@ -44,9 +44,9 @@ STEPS = (  # what is new, before, after, whether book or article claim a gain
     ("two dense layers of 1,000", "expanded_data",
      "expanded_data_double_fc", True),
     ("dropout", "expanded_data_double_fc", FAST_FINAL, True),
-    ("learning rate 0.005 for 0.03", FAST_FINAL, FINAL, False),
-    ("weight decay 0.00005 for 0.00002", "dbl_conv_relu_wd0.00002", RELU,
-     False))
+    ("learning rate 0.005 instead of 0.03", FAST_FINAL, FINAL, False),
+    ("weight decay 0.00005 instead of 0.00002", "dbl_conv_relu_wd0.00002",
+     RELU, False))
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 # T95[k - 1]: Student's t with k degrees of freedom is within it 19 times in 20
 
@@ -361,19 +361,19 @@ def ratios_text():
     step, test = ([float(ratio) for kind, ratio in rows if kind == wanted]
                   for wanted in ("step", "test"))
     return (f"A step of training is {min(step):.1f} to {max(step):.1f} times "
-            "as fast as with the article's pipeline, a test "
-            f"{min(test):.0f} to {max(test):.0f} times.\n")
+            "as fast as with the loaders and the optimizer of the article, a "
+            f"test {min(test):.0f} to {max(test):.0f} times.\n")
 
 
 def extended_text(records):
-    """Returns what part of the mistakes the extended data take away."""
+    """Returns how many mistakes the extended data avoid."""
     if not (records[RELU] and records["expanded_data"]):
         return "Not run yet.\n"
     few, many = (100 - last_ten(records[name]).mean()
                  for name in ("expanded_data", RELU))
-    return (f"The extended data avoid {100 * (1 - few / many):.0f} % of the "
-            f"mistakes of {RELU} (last ten epochs), with five times as many "
-            "steps.\n")
+    return (f"With the extended data there are {100 * (1 - few / many):.0f} % "
+            f"fewer mistakes than in {RELU} (last ten epochs), after five "
+            "times as many steps.\n")
 
 
 def plateau_text(records):
@@ -425,7 +425,7 @@ def decay_text(records):
     if not runs:
         return "Not run yet.\n"
     ten, lost = last_ten(runs), recipe.lr * recipe.wd
-    text = (f"Each step takes lr * wd = {100 * lost:.1f} % of every weight, "
+    text = (f"Each step shrinks every weight by lr * wd = {100 * lost:.1f} %, "
             f"so after {log(0.5) / log(1 - lost):.0f} steps half of what was "
             "learned is gone, and the weights follow the last few thousand "
             "images. Over the last ten epochs the accuracy varies between "

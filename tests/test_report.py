@@ -505,7 +505,7 @@ def test_losses_of_the_final_net(records):
             for seed, run in enumerate(records["double_fc_dropout"][:3])]
     above, below = report.figures.draw_loss(
         {"double_fc_dropout": some}).axes
-    assert above.get_ylabel() == "training loss"
+    assert above.get_ylabel() == "training loss (log scale)"
     assert below.get_ylabel() == "test accuracy (%)"
     assert [line.get_label() for line in below.lines] == ["seed 0", "seed 2"]
     for k, run in enumerate((some[0], some[2])):
