@@ -640,21 +640,20 @@ def recipe_text(recipe):
     return f"{recipe.epochs} epochs, lr {recipe.lr}, wd {wd}{extended}"
 
 
-def make_parser(description, recipes):
-    """Returns a parser of the flags that all networks share.
-
-    recipes {value of --net: its Experiment}, for the help
-    """
-    epilog = "\n".join(f"  {name:8}{recipe_text(recipe)}"
-                       for name, recipe in recipes.items())
+def make_parser(description, nets, experiments):
+    """Returns a parser of the flags that all networks share; --net is among
+    them if there are several nets."""
+    epilog = "\n".join(f"  {net:8}{recipe_text(experiments[name])}"
+                       for net, (_, name) in nets.items())
     parser = argparse.ArgumentParser(
         description=description, epilog=f"recipes, the default values of "
         f"--epochs, --lr, --wd and --extend_data:\n{epilog}",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = lambda message: parser.exit(  # the usage would bury it
         2, f"{parser.prog}: error: {message} (--help lists the flags)\n")
-    if len(recipes) > 1:
-        parser.add_argument("--net", choices=recipes,
+    parser.set_defaults(net=None)
+    if len(nets) > 1:
+        parser.add_argument("--net", choices=nets,
                             help="default: simple; with --read, final")
     for flag, kind, _, _, default, text in OPTIONS:
         parser.add_argument(flag, type=kind, default=default, help=text,
@@ -675,16 +674,23 @@ def make_parser(description, recipes):
     return parser
 
 
-def run_command_line(parser, args, net_class, recipe, loss_function):
-    """Does what args ask for; the recipe gives the values that they leave out.
+def run_command_line(argv, description, nets, experiments, loss_function):
+    """Runs a script's command line argv (None: that of the program).
 
-    Exits with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C.
+    nets {value of --net: (class, experiment whose recipe is the default)}; the
+    first net is the default, but the last for --read without --load. Exits
+    with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C.
     """
+    parser = make_parser(description, nets, experiments)
+    args = parser.parse_args(argv)
+    published = args.read and not args.load
+    net_class, experiment = nets[args.net or [*nets][-1 if published else 0]]
+    if published:
+        args.load = RESULTS / f"{experiment}-seed0.pt"
     given = [name for name in (*RECIPE, *FILES)
              if getattr(args, name) is not None]
-    for name in RECIPE:
-        if getattr(args, name) is None:
-            setattr(args, name, getattr(recipe, name))
+    for name in set(RECIPE).difference(given):
+        setattr(args, name, getattr(experiments[experiment], name))
     try:
         if args.load and given:
             raise ValueError("--load and --read do not train; leave out --"

@@ -19,7 +19,7 @@ if __name__ == "__main__":  # no traceback for Ctrl-C while torch loads
 import torch
 from torch import max_pool2d, nn, relu, sigmoid
 
-from common import RESULTS, make_parser, run_command_line
+from common import run_command_line
 from common import train_and_test_network  # noqa: F401, for the REPL
 
 
@@ -135,15 +135,8 @@ NETS = {  # of --net: the class, and the experiment whose recipe is the default
 
 def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
-    recipes = {net: EXPERIMENTS[name] for net, (_, name) in NETS.items()}
-    parser = make_parser("Trains and tests a convolutional network.", recipes)
-    args = parser.parse_args(argv)
-    published = args.read and not args.load
-    net_class, name = NETS[args.net or ("final" if published else "simple")]
-    if published:
-        args.load = RESULTS / f"{name}-seed0.pt"
-    run_command_line(parser, args, net_class, EXPERIMENTS[name],
-                     nn.CrossEntropyLoss())
+    run_command_line(argv, "Trains and tests a convolutional network.", NETS,
+                     EXPERIMENTS, nn.CrossEntropyLoss())
 
 
 if __name__ == "__main__":

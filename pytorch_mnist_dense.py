@@ -14,8 +14,7 @@ if __name__ == "__main__":  # no traceback for Ctrl-C while torch loads
 from torch import nn, sigmoid
 from torch.nn.functional import mse_loss, one_hot
 
-from common import RESULTS, make_parser, run_command_line
-from common import train_and_test_network
+from common import run_command_line, train_and_test_network
 from pytorch_mnist_convnet import EXPERIMENTS
 
 RECIPE = EXPERIMENTS["dense"]
@@ -47,12 +46,9 @@ def run_network(net, num_epochs=RECIPE.epochs, lr=RECIPE.lr, **options):
 
 def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
-    recipes = {"dense": RECIPE}
-    parser = make_parser("Trains and tests the dense network.", recipes)
-    args = parser.parse_args(argv)
-    if args.read and not args.load:
-        args.load = RESULTS / "dense-seed0.pt"
-    run_command_line(parser, args, Net, RECIPE, mean_squared_error)
+    run_command_line(argv, "Trains and tests the dense network.",
+                     {"dense": (Net, "dense")}, EXPERIMENTS,
+                     mean_squared_error)
 
 
 if __name__ == "__main__":
