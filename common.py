@@ -122,11 +122,10 @@ def get_extended_dataset(root=DATA, train=True, transform=TO_FLOAT,
     get_dataset. The 300,000 training images take 235 MB.
     """
     dataset = get_dataset(root, train, transform, download)
-    shape = len(dataset), len(SHIFTS), IMAGE_WIDTH, IMAGE_WIDTH
-    images = dataset.data.new_empty(shape)
+    images = dataset.data.repeat_interleave(len(SHIFTS), dim=0)
     for k, shift in enumerate(SHIFTS):
-        images[:, k] = shift(dataset.data)
-    dataset.data = images.flatten(0, 1)
+        images[k::len(SHIFTS)] = shift(dataset.data)
+    dataset.data = images
     dataset.targets = dataset.targets.repeat_interleave(len(SHIFTS))
     return dataset
 
