@@ -381,9 +381,8 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
             loss.backward()
             optimizer.step()
             total += loss.detach()
-            if not bar.disable and batches % 100 == 0:
-                bar.set_postfix({"loss": total.item() / batches},
-                                refresh=False)
+            if batches % 100 == 0:
+                bar.set_postfix(loss=total.item() / batches, refresh=False)
     if batches == 0:
         raise ValueError(f"{info}: the training loader gave no batch")
     weights = sum(tensor.detach().sum() for tensor in model.parameters())
