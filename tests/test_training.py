@@ -280,7 +280,7 @@ def test_vote_counts_as_numpy_does():
     torch.zeros(2, 10, 10, dtype=torch.int64), torch.zeros(2, 10),
     torch.tensor([[3, 10]]), torch.tensor([[3, -1]])])
 def test_vote_needs_a_row_of_digits_for_each_net(predictions):
-    with pytest.raises(ValueError, match=r"must be \(nets, images\), int64"):
+    with pytest.raises(ValueError, match=r"int64 digits .*\(nets, images\)"):
         common.vote(predictions)
 
 
