@@ -4,8 +4,9 @@ Prints the weights and the output before and after it; the last line is
 
     updated_a_l2 = 0.8515
 
-Layer l computes z_l = w_l a_(l-1) + b_l and a_l = sigmoid(z_l), a_l0 being the
-input. The cost is (a_l2 - target)^2; dz_l is its derivative by z_l.
+Layer l computes z_l = w_l a_(l-1) + b_l and a_l = sigmoid(z_l), where a_l0 is
+the input. The cost is (a_l2 - target)^2; dz_l is its derivative with respect
+to z_l.
 """
 
 import numpy as np
@@ -27,8 +28,8 @@ def feed_forward(weights, a_l0=INPUT):
 
 
 def gradient(weights, a_l0=INPUT, target=TARGET):
-    """Returns the derivative of the cost by each of the weights, by name;
-    that of a sigmoid a is a (1 - a)."""
+    """Returns the derivative of the cost with respect to each weight, by name;
+    that of a = sigmoid(z) is a (1 - a)."""
     a_l1, a_l2 = feed_forward(weights, a_l0)
     dz_l2 = 2 * (a_l2 - target) * a_l2 * (1 - a_l2)
     dz_l1 = dz_l2 * weights["w_l2"] * a_l1 * (1 - a_l1)

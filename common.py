@@ -40,7 +40,7 @@ from tqdm import tqdm
 
 IMAGE_WIDTH = 28
 BATCH_SIZE = 10
-TEST_BATCH_SIZE = 1000  # changes how fast a test is, not its outcome
+TEST_BATCH_SIZE = 1000  # affects speed only
 DATA = Path(__file__).resolve().parent / "data"
 RESULTS = DATA.parent / "results"
 UNPACKED_MD5 = (  # in the order of MNIST.resources, which has the archives'
@@ -73,8 +73,8 @@ def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
 
 
 def repair_files(raw):
-    """Unpacks missing and damaged files from their archives; torchvision only
-    checks that a file exists."""
+    """Unpacks missing and damaged files from their archives; torchvision
+    checks only that the files exist."""
     for (archive, md5), unpacked_md5 in zip(MNIST.resources, UNPACKED_MD5):
         file = raw / Path(archive).stem
         if check_integrity(file, unpacked_md5):
@@ -146,8 +146,8 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
 
 
 class MemoryLoader(DataLoader):
-    """A fast DataLoader for MNIST or a Subset of it, which prepares about a
-    thousand images at once and splits them into batches."""
+    """A fast DataLoader for MNIST or a Subset of it, which prepares a whole
+    number of batches, about 1,000 images, at once."""
     def __iter__(self):
         dataset, order, size = self.dataset, self.sampler, self.batch_size
         while isinstance(dataset, Subset):
@@ -230,7 +230,7 @@ def remove_paper(grey):
         fit = torch.linalg.lstsq((terms * weight[..., None]).flatten(0, 1),
                                  (grey * weight).flatten()[:, None]).solution
         ink = grey - (terms @ fit)[..., 0]
-        weight = 1 / (1 + (ink / scale) ** 2)  # what stands out counts less
+        weight = 1 / (1 + (ink / scale) ** 2)  # ink gets less and less weight
         if scale > 0.06:
             weight *= border
     noise = ink[weight > 0.5].abs().median()
@@ -248,7 +248,7 @@ def keep_digit(ink):
     mask = grow(ink) > 0.3
     labels = mask * torch.arange(1.0, ink.numel() + 1).view_as(ink)
     while (grown := mask * grow(labels)).ne(labels).any():
-        labels = grown  # in the end each shape has one number
+        labels = grown  # until each shape has its largest number everywhere
     labels = labels.long()
     areas = labels.flatten().bincount((ink > 0.5).flatten())
     areas[0] = 0  # the paper
@@ -260,7 +260,7 @@ def place_digit(ink):
     scaled to fit 20x20 pixels, with its centre of mass in the middle."""
     ink = crop(ink)
     while ink.sum() > 0.3 * max(ink.shape) ** 2:  # a pen thicker than MNIST's
-        ink = crop(1 - grow(1 - pad(ink, (1, 1, 1, 1))))
+        ink = crop(1 - grow(1 - pad(ink, (1, 1, 1, 1))))  # the paper grows
     size = [max(1, round(20 * side / max(ink.shape))) for side in ink.shape]
     ink = interpolate(ink[None, None], size, mode="bilinear",
                       antialias=True)[0, 0].clamp(min=0)
@@ -291,8 +291,8 @@ def grow(ink):
 # test_network, predict and vote.
 
 class PlainSGD(torch.optim.SGD):
-    """torch.optim.SGD without momentum: the same weights up to rounding, but
-    no bookkeeping, which takes longer than the update of a small net."""
+    """torch.optim.SGD without momentum: the same weights up to rounding,
+    without its bookkeeping, which costs more than a small net's update."""
     def __init__(self, parameters, lr, weight_decay=0):
         super().__init__(parameters, lr, weight_decay=weight_decay)
 
@@ -307,7 +307,7 @@ class PlainSGD(torch.optim.SGD):
                         weights.mul_(1 - lr * wd)
                     weights.add_(weights.grad, alpha=-lr)
 
-    step.hooked = True  # or torch wraps it, for profilers: 0.05 ms a step
+    step.hooked = True  # stops torch from wrapping it for its profiler
 
     def zero_grad(self, set_to_none=True):
         """Forgets the gradients."""
@@ -384,7 +384,7 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
             if batches % 100 == 0:
                 bar.set_postfix(loss=total.item() / batches, refresh=False)
     if batches == 0:
-        raise ValueError(f"{info}: the training loader gave no batch")
+        raise ValueError(f"{info}: the training loader is empty")
     weights = sum(tensor.detach().sum() for tensor in model.parameters())
     if not (total + weights).isfinite():
         raise FloatingPointError(
@@ -395,15 +395,16 @@ def train_epoch(model, data_loader, loss_function, optimizer, info="Epoch"):
 
 @contextmanager
 def testing(model):
-    """Turns gradients and dropout off, and restores everything afterwards,
-    the random generators too."""
-    was_training = model.training
+    """Puts model in evaluation mode, without gradients; restores its modes and
+    the random generators afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
     gpus = range(torch.cuda.device_count())
     with torch.random.fork_rng(gpus), torch.no_grad():
         try:
             yield model.eval()
         finally:
-            model.train(was_training)
+            for module, mode in modes:
+                module.training = mode
 
 
 def test_network(model, data_loader, epoch_info=""):
@@ -414,7 +415,7 @@ def test_network(model, data_loader, epoch_info=""):
             correct += (predict(model, images) == labels.cpu()).sum().item()
             total += len(labels)
     if total == 0:
-        raise ValueError("the test loader gave no image")
+        raise ValueError("the test loader is empty")
     info = f", {epoch_info}" if epoch_info else ""
     print(f"Test data results: {correct / total}{info}", flush=True)
     return correct / total
@@ -457,7 +458,7 @@ def device_of(model):
 @contextmanager
 def replacing(path):
     """Yields a file to write to, which becomes path once it is complete."""
-    path = Path(path).resolve()  # so that a link stays a link
+    path = Path(path).resolve()  # a link stays a link
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -470,7 +471,7 @@ def replacing(path):
 
 
 def check_writable(path):
-    """Raises ValueError if path cannot be written."""
+    """Raises ValueError if no file can be written at path."""
     try:
         file = Path(path).resolve()
         if not file.parent.is_dir():
@@ -494,7 +495,7 @@ def save(path, content):
 
 
 def load(path):
-    """Returns what save wrote, on the CPU; raises anything if damaged."""
+    """Returns what save wrote, on the CPU. Damage may raise anything."""
     with zipfile.ZipFile(path) as archive:
         if archive.testzip():  # torch.load checks no checksum
             raise zipfile.BadZipFile("wrong checksum")
@@ -554,7 +555,7 @@ def resume(path, settings, num_epochs, model, optimizer, history):
                          "away or name another file") from error
     for name, here in settings.items():
         if there.get(name) != here:
-            raise ValueError(f"{path} is of another run: {name} was "
+            raise ValueError(f"{path} belongs to another run: {name} was "
                              f"{there.get(name)}, not {here}; change it back "
                              "or name another file")
     done, threads = len(kept["seconds"]), torch.get_num_threads()
@@ -567,7 +568,7 @@ def resume(path, settings, num_epochs, model, optimizer, history):
     torch.set_rng_state(saved["random"][0])
     torch.cuda.set_rng_state_all(saved["random"][1:])
     print(f"Resuming {path} after epoch {done}/{num_epochs}", flush=True)
-    if saved.get("threads", threads) != threads:  # old ones do not say
+    if saved.get("threads", threads) != threads:  # old ones lack it
         print(f"Threads: {saved['threads']} before, {threads} now; the "
               "results may differ by rounding", flush=True)
 
@@ -620,8 +621,8 @@ OPTIONS = (  # flag, type, least, most, default (None: the recipe's), help
     ("--epochs", int, 1, 10**9, None, "passes over the training images"),
     ("--lr", float, 0, 1e30, None, "learning rate"),
     ("--wd", float, 0, 1e30, None, "weight decay"),
-    ("--seed", int, 0, 2**63 - 1, 0, "of weights, order and dropout; default "
-     "0"),
+    ("--seed", int, 0, 2**63 - 1, 0, "random seed of weights, order and "
+     "dropout; default 0"),
     ("--train-size", int, 1, 60000, 60000, "use only the first N training "
      "images"),
     ("--test-size", int, 1, 10000, 10000, "use only the first N test images"))
@@ -647,12 +648,12 @@ def make_parser(description, nets, experiments):
         description=description, epilog=f"recipes, the default values of "
         f"--epochs, --lr, --wd and --extend_data:\n{epilog}",
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = lambda message: parser.exit(  # the usage would bury it
+    parser.error = lambda message: parser.exit(  # leaves out the long usage
         2, f"{parser.prog}: error: {message} (--help lists the flags)\n")
     parser.set_defaults(net=None)
     if len(nets) > 1:
         parser.add_argument("--net", choices=nets,
-                            help="default: simple; with --read, final")
+                            help="default: simple; with --read alone, final")
     for flag, kind, _, _, default, text in OPTIONS:
         parser.add_argument(flag, type=kind, default=default, help=text,
                             metavar="N" if kind is int else "RATE")
@@ -681,7 +682,7 @@ def run_command_line(argv, description, nets, experiments, loss_function):
     """
     parser = make_parser(description, nets, experiments)
     args = parser.parse_args(argv)
-    published = args.read and not args.load
+    published = args.read and args.load is None
     net_class, experiment = nets[args.net or [*nets][-1 if published else 0]]
     if published:
         args.load = RESULTS / f"{experiment}-seed0.pt"
@@ -690,18 +691,18 @@ def run_command_line(argv, description, nets, experiments, loss_function):
     for name in set(RECIPE).difference(given):
         setattr(args, name, getattr(experiments[experiment], name))
     try:
-        if args.load and given:
+        if args.load is not None and given:
             raise ValueError("--load and --read do not train; leave out --"
                              + ", --".join(given))
         check_arguments(args)
         args.device = find_device(args.device)
-        if args.load:
+        if args.load is not None:
             parser.exit(use_weights(parser, args, net_class(), loss_function))
         train_and_keep(args, net_class, loss_function)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     except BrokenPipeError:
-        os._exit(141)  # as if by SIGPIPE; to exit as usual would print again
+        os._exit(141)  # as if by SIGPIPE; a normal exit would fail to flush
     except (FloatingPointError, OSError, RuntimeError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:
@@ -719,7 +720,7 @@ def check_arguments(args):
     for path in paths:
         check_writable(path)
     if len(set(map(os.path.realpath, paths))) < len(paths):
-        raise ValueError(f"--{', --'.join(FILES)} need different files")
+        raise ValueError(f"--{', --'.join(FILES)} must name different files")
 
 
 def find_device(name):

@@ -1,6 +1,6 @@
-"""The dense network before the convolutional ones, of chapter 1 of the book.
+"""The dense network that precedes the convolutional ones, of chapter 1.
 
-The last line that its training prints is, with seed 0,
+With seed 0, its training ends with
 
     Test data results: 0.9783
 """
@@ -33,13 +33,13 @@ class Net(nn.Module):
 
 
 def mean_squared_error(outputs, labels):
-    """Returns the mean of (output - wanted)^2 over images and outputs, where
-    1 is wanted of the label's output and 0 of the others."""
+    """Returns the mean of (output - target)^2 over images and outputs, where
+    the target is 1 for the label's output and 0 for the others."""
     return mse_loss(outputs, one_hot(labels, 10).to(outputs.dtype))
 
 
 def run_network(net, num_epochs=RECIPE.epochs, lr=RECIPE.lr, **options):
-    """Trains and tests net as train_and_test_network does, see there."""
+    """Trains and tests net; for options, see train_and_test_network."""
     return train_and_test_network(net, num_epochs, lr,
                                   loss_function=mean_squared_error, **options)
 

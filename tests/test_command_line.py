@@ -143,7 +143,7 @@ BAD = {  # arguments: words of the message
     "--save /dev/null": "cannot write",
     "--save /proc/net.pt": "cannot write",
     f"--save {'x' * 255}": "cannot write",
-    "--save x.pt --record x.pt": "need different files",
+    "--save x.pt --record x.pt": "must name different files",
     "--frobnicate": "unrecognized arguments",
 }
 

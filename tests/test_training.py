@@ -153,6 +153,14 @@ def test_testing_leaves_mode_and_generator(training, tiny_test_loader):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_testing_leaves_the_mode_of_each_module(tiny_test_loader):
+    net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout()
+    net.dropout1.eval()
+    common.test_network(net, tiny_test_loader)
+    assert net.training and net.dropout2.training
+    assert not net.dropout1.training
+
+
 def test_any_iterable_of_batches_will_do(tiny_test_loader):
     batches = [(torch.rand(3, 1, 28, 28).double(), torch.arange(3))] * 2
     net = dense.Net().double()
@@ -197,10 +205,10 @@ def test_the_mnist_test_images_are_the_default(tiny_train_loader, capsys):
 
 def test_an_exhausted_loader_is_told(tiny_train_loader, tiny_test_loader):
     once = iter(list(tiny_train_loader))
-    with pytest.raises(ValueError, match="Epoch 2/2.*no batch"):
+    with pytest.raises(ValueError, match="Epoch 2/2.*loader is empty"):
         dense.run_network(dense.Net(), 2, train_loader=once,
                           test_loader=tiny_test_loader)
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(ValueError, match="test loader is empty"):
         common.test_network(dense.Net(), [])
 
 
