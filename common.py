@@ -186,8 +186,8 @@ def read_digit(path):
     """
     try:
         return place_digit(keep_digit(remove_paper(open_picture(path))))
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {path}") from error
     except Exception as error:  # damage makes Pillow raise nearly anything
         raise ValueError(f"cannot read a digit in {path}: {error}") from error
 
@@ -510,8 +510,8 @@ def load_weights(net, path):
     """
     try:
         net.load_state_dict(load(path))
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {path}") from error
     except Exception as error:  # damage makes torch raise nearly anything
         raise ValueError(f"{path} does not hold the weights of a "
                          f"{type(net).__name__}; check the file and the net"
