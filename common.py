@@ -508,11 +508,14 @@ def load_weights(net, path):
     Raises FileNotFoundError if there is no such file, and ValueError if it is
     damaged or holds another kind of net.
     """
+    before = {name: weights.clone()
+              for name, weights in net.state_dict().items()}
     try:
         net.load_state_dict(load(path))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no file {path}") from error
     except Exception as error:  # damage makes torch raise nearly anything
+        net.load_state_dict(before)  # torch may have loaded some layers
         raise ValueError(f"{path} does not hold the weights of a "
                          f"{type(net).__name__}; check the file and the net"
                          ) from error

@@ -228,6 +228,14 @@ def test_no_file(tmp_path):
         common.load_weights(dense.Net(), tmp_path / "seven.pt")
 
 
+def test_weights_of_another_net_change_nothing():
+    net = convnet.ConvNetTwoConvTwoDenseLayers()
+    before = net.conv1.weight.clone()
+    with pytest.raises(ValueError, match="dbl_conv-seed0.pt does not hold"):
+        common.load_weights(net, common.RESULTS / "dbl_conv-seed0.pt")
+    assert torch.equal(net.conv1.weight, before)
+
+
 def test_reading_leaves_no_trace(net):
     state = torch.get_rng_state()
     common.read_digit(str(SEVEN))
