@@ -181,8 +181,9 @@ def read_digit(path):
 
     The result is an image (1, 28, 28) float32 from 0 to 1, ready for
     predict(net, image[None]). The picture shows one digit, dark on light or
-    light on dark. Raises FileNotFoundError if there is no such file, and
-    ValueError, which says what is wrong, if it holds no readable digit.
+    light on dark, with some paper on all sides. Raises FileNotFoundError if
+    there is no such file, and ValueError, which says what is wrong, if it
+    holds no readable digit.
     """
     try:
         return place_digit(keep_digit(remove_paper(open_picture(path))))
