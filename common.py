@@ -25,11 +25,12 @@ import time
 import warnings
 import zipfile
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import (avg_pool2d, interpolate, max_pool2d, one_hot,
                                  pad)
 from torch.utils.data import DataLoader, Subset
@@ -181,14 +182,15 @@ def read_digit(path):
 
     The result is an image (1, 28, 28) float32 from 0 to 1, ready for
     predict(net, image[None]). The picture shows one digit, dark on light or
-    light on dark, with some paper on all sides. Raises FileNotFoundError if
-    there is no such file, and ValueError, which says what is wrong, if it
-    holds no readable digit.
+    light on dark. Raises FileNotFoundError if there is no such file, and
+    ValueError, which says what is wrong, if it holds no readable digit.
     """
+    check_file(path)
     try:
         return place_digit(keep_digit(remove_paper(open_picture(path))))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no file {path}") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"cannot read a digit in {path}: it is not a "
+                         f"{', '.join(PICTURES)} picture") from error
     except Exception as error:  # damage makes Pillow raise nearly anything
         raise ValueError(f"cannot read a digit in {path}: {error}") from error
 
@@ -220,32 +222,28 @@ def open_picture(path):
 def remove_paper(grey):
     """Returns the ink (height, width) of a picture, from 0 (paper) to 1.
 
-    The paper's shade is a quadratic surface, which follows uneven light. The
-    fit starts at the picture's border, then takes in all that is near it.
+    The paper's shade is what remains when all that is narrower than half the
+    picture is wiped out, by growing and shrinking it; so it follows the light.
     """
-    y, x = torch.meshgrid(*(torch.linspace(-1, 1, side)
-                            for side in grey.shape), indexing="ij")
-    terms = torch.stack([x ** 0, x, y, x * x, x * y, y * y], dim=-1)
-    border = weight = (torch.maximum(x.abs(), y.abs()) > 0.8).float()
-    for scale in 0.5, 0.25, 0.12, 0.06, 0.06, 0.06:
-        fit = torch.linalg.lstsq((terms * weight[..., None]).flatten(0, 1),
-                                 (grey * weight).flatten()[:, None]).solution
-        ink = grey - (terms @ fit)[..., 0]
-        weight = 1 / (1 + (ink / scale) ** 2)  # ink gets less and less weight
-        if scale > 0.06:
-            weight *= border
-    noise = ink[weight > 0.5].abs().median()
-    ink = ink * ink.pow(3).sum().sign()  # the strongest contrast is the ink
-    ink = avg_pool2d(pad(ink[None], (1, 1, 1, 1), "replicate"), 3, 1)[0]
+    width = min(grey.shape) // 4 * 2 + 1
+    grey = avg_pool2d(pad(grey[None], (1, 1, 1, 1), "replicate"), 3, 1)[0]
+    lightest, darkest = grow(grey, width), -grow(-grey, width)
+    if (2 * grey - lightest - darkest).sum() > 0:  # most of it, the paper, is
+        ink = -grow(-lightest, width) - grey       # nearer to the lightest
+    else:
+        ink = grey - grow(darkest, width)
+    least, middle = ink.quantile(torch.tensor([0.1, 0.4]))  # of the paper
+    ink -= middle
     level = ink[ink > ink.max() / 2].median()
-    if not level > max(0.05, 3 * noise):
+    if not level > max(0.05, 3 * (middle - least)):
         raise ValueError("it is blank, or has too little contrast")
     return (ink / level).clamp(0, 1)
 
 
 def keep_digit(ink):
-    """Returns the ink (height, width) without specks: the largest connected
-    shape stays, and so do others of at least 15 % of its area."""
+    """Returns the ink (height, width) without specks and the table's edge: the
+    largest connected shape stays, and so do others of at least 15 % of its
+    area; shapes at the border go unless they are all that there is."""
     mask = grow(ink) > 0.3
     labels = mask * torch.arange(1.0, ink.numel() + 1).view_as(ink)
     while (grown := mask * grow(labels)).ne(labels).any():
@@ -253,6 +251,10 @@ def keep_digit(ink):
     labels = labels.long()
     areas = labels.flatten().bincount((ink > 0.5).flatten())
     areas[0] = 0  # the paper
+    border = torch.cat([labels[[0, -1]].T, labels[:, [0, -1]]]).flatten()
+    inner = areas.index_fill(0, border, 0)
+    if inner.max() > 0.05 * areas.max():
+        areas = inner
     return ink * (areas > 0.15 * areas.max())[labels]
 
 
@@ -280,9 +282,11 @@ def crop(ink):
     return ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
 
 
-def grow(ink):
-    """Returns the ink (height, width) grown by a pixel on all sides."""
-    return max_pool2d(ink[None], 3, 1, 1)[0]
+def grow(ink, width=3):
+    """Returns the ink (height, width) grown by width // 2 pixels each way."""
+    half = width // 2
+    ink = max_pool2d(ink[None], (width, 1), 1, (half, 0))
+    return max_pool2d(ink, (1, width), 1, (0, half))[0]
 
 
 # 2. Training and testing
@@ -487,6 +491,12 @@ def check_writable(path):
         raise ValueError(f"cannot write {path}: {reason}") from error
 
 
+def check_file(path):
+    """Raises FileNotFoundError if path is not a file that can be read."""
+    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise FileNotFoundError(f"there is no readable file {path}")
+
+
 def save(path, content):
     """Writes content as torch.save does; raises OSError if that fails."""
     buffer = io.BytesIO()  # with a file, torch raises errors of its own
@@ -507,19 +517,18 @@ def load_weights(net, path):
     """Loads the weights that --save wrote to path into net.
 
     Raises FileNotFoundError if there is no such file, and ValueError if it is
-    damaged or holds another kind of net.
+    damaged or its weights do not fit. Nets of equal shapes, such as those with
+    and without dropout, fit each other.
     """
-    before = {name: weights.clone()
-              for name, weights in net.state_dict().items()}
+    check_file(path)
     try:
-        net.load_state_dict(load(path))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no file {path}") from error
+        weights = load(path)
+        deepcopy(net).load_state_dict(weights)  # a misfit leaves net as it is
     except Exception as error:  # damage makes torch raise nearly anything
-        net.load_state_dict(before)  # torch may have loaded some layers
         raise ValueError(f"{path} does not hold the weights of a "
                          f"{type(net).__name__}; check the file and the net"
                          ) from error
+    net.load_state_dict(weights)
 
 
 def describe_run(model, loss_function, optimizer, data_loader, test_loader):
@@ -551,6 +560,7 @@ def resume(path, settings, num_epochs, model, optimizer, history):
     check_writable(path)
     if not Path(path).exists():
         return
+    check_file(path)
     try:
         saved = load(path)
         there, kept = saved["settings"], saved["history"]
@@ -671,9 +681,10 @@ def make_parser(description, nets, experiments):
         parser.add_argument(f"--{name}", metavar="FILE", help=text)
     parser.add_argument("--load", metavar="FILE", help="instead of training, "
                         "test the weights that --save wrote")
-    parser.add_argument("--read", metavar="FILE", nargs="+", help="instead of "
-                        "training, read the digit in each picture, with the "
-                        "weights of --load or of a published run")
+    parser.add_argument("--read", metavar="FILE", nargs="+", action="extend",
+                        help="instead of training, read the digit in each "
+                        "picture, with the weights of --load, or of a run of "
+                        "ours")
     return parser
 
 
@@ -690,6 +701,9 @@ def run_command_line(argv, description, nets, experiments, loss_function):
     net_class, experiment = nets[args.net or [*nets][-1 if published else 0]]
     if published:
         args.load = RESULTS / f"{experiment}-seed0.pt"
+        if not args.load.exists():
+            parser.error(f"no weights of --net {args.net} are published; name "
+                         "a file of yours with --load")
     given = [name for name in (*RECIPE, *FILES)
              if getattr(args, name) is not None]
     for name in set(RECIPE).difference(given):
