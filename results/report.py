@@ -79,8 +79,9 @@ def check_record(path, record, recipe, seed):
               "lr": recipe.lr, "wd": recipe.wd,
               "extend_data": recipe.extend_data,
               "train_size": 60_000, "test_size": 10_000}
-    needed = {*wanted, "test_accuracy", "seconds", "predictions", "device",
-              "threads", "processor", "python", "torch"}
+    machine = {"device": str, "threads": int, "processor": str,
+               "python": str, "torch": str}
+    needed = {*wanted, *machine, "test_accuracy", "seconds", "predictions"}
     if not isinstance(record, dict) or needed - record.keys():
         raise ValueError(f"{path} is damaged or not a record: it lacks one of "
                          f"{', '.join(sorted(needed))}")
@@ -88,6 +89,10 @@ def check_record(path, record, recipe, seed):
         if record[name] != value:
             raise ValueError(f"{path} has {name} {record[name]}, but a record "
                              f"of this name needs {value}")
+    for name, kind in machine.items():
+        if type(record[name]) is not kind:
+            raise ValueError(f"{path} has {name} {record[name]!r}, but a "
+                             f"record needs {kind.__name__}")
 
 
 def check_results(path, record, labels):
@@ -100,7 +105,8 @@ def check_results(path, record, labels):
         whole = (re.fullmatch("[0-9]{10000}", digits)
                  and accuracies.shape == seconds.shape == (epochs,)
                  and ((accuracies >= 0) & (accuracies <= 1)).all()
-                 and (seconds > 0).all() and len(losses) == epochs)
+                 and ((seconds > 0) & (seconds < np.inf)).all()
+                 and len(losses) == epochs)
     except (TypeError, ValueError):  # of null or words, say
         whole = False
     if not whole:
@@ -197,8 +203,9 @@ def is_number(text):
 def table(headings, rows, left=1):
     """Returns a table in Markdown whose first columns are aligned left."""
     rule = ["---"] * left + ["--:"] * (len(headings) - left)
-    return "".join(f"| {' | '.join(map(str, row))} |\n"
-                   for row in (headings, rule, *rows))
+    lines = [[str(cell).replace("|", r"\|") for cell in row]
+             for row in (headings, rule, *rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def command(name):
@@ -358,6 +365,9 @@ def ratios_text():
     """Returns how much faster a step and a test are than the article's."""
     rows = re.findall(r"\| .*: a (step|test) .*\| ([\d.]+) \|",
                       (RESULTS / "speed.md").read_text("utf-8"))
+    if {kind for kind, _ in rows} != {"step", "test"}:
+        raise ValueError(f"{RESULTS / 'speed.md'} has no table of the speeds "
+                         "of a step and a test; tests/benchmark.py prints one")
     step, test = ([float(ratio) for kind, ratio in rows if kind == wanted]
                   for wanted in ("step", "test"))
     return (f"A step of training is {min(step):.1f} to {max(step):.1f} times "
@@ -569,8 +579,10 @@ def main(argv=None):
             contents[RESULTS / f"{name}.png"] = figures.png(figure)
         write_all(contents)
     except (OSError, ValueError) as error:
-        parser.error(f"{error}; move a file of yours away, or restore a "
-                     "published one: git checkout -- FILE")
+        parser.exit(2, f"report.py: error: {error}; move a file of yours away,"
+                    " or restore a published one: git checkout -- FILE\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "\nreport.py: interrupted\n")
 
 
 if __name__ == "__main__":

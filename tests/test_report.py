@@ -389,6 +389,8 @@ def test_what_weight_decay_does_to_the_weights(folder, records):
     ("dbl_conv-seed0.json", "{", "is damaged or not a record"),
     ("dbl_conv-seed0.json", "{}", "is damaged or not a record"),
     ("dbl_conv-seed0.json", "3", "is damaged or not a record"),
+    ("dbl_conv-seed0.json", "[" * 10**5, "is damaged or not a record"),
+    ("speed.md", "", "has no table of the speeds"),
     ("best-seed0.json", "{}", "is not named EXPERIMENT-seedN.json"),
     ("dbl_conv.json", "{}", "is not named EXPERIMENT-seedN.json"),
     ("dbl_conv-seed00.json", "{}", "is not named EXPERIMENT-seedN.json"),
@@ -432,7 +434,9 @@ def test_a_record_needs_10000_digits(folder, capsys, labels, predictions):
     ("test_accuracy", [99.13] * 60), ("test_accuracy", ["0.99"] * 60),
     ("test_accuracy", None), ("test_accuracy", [float("nan")] * 60),
     ("seconds", []), ("seconds", [None] * 60),
+    ("seconds", [float("inf")] * 60),
     ("loss", []), ("loss", ["0.1"]), ("loss", 3),
+    ("device", ["cpu"]), ("threads", "one"), ("processor", 3),
     ("predictions", "12"), ("predictions", None)])
 def test_a_record_of_something_else(folder, capsys, field, value):
     path = folder / "dbl_conv-seed0.json"
