@@ -225,17 +225,22 @@ def remove_paper(grey):
     The paper's shade is what remains when all that is narrower than half the
     picture is wiped out, by growing and shrinking it; so it follows the light.
     """
-    width = min(grey.shape) // 4 * 2 + 1
-    grey = avg_pool2d(pad(grey[None], (1, 1, 1, 1), "replicate"), 3, 1)[0]
+    half = min(grey.shape) // 4
+    inner, width, sides = slice(half, -half), 2 * half + 1, [half + 1] * 4
+    wider = (2 * pad(grey[None], sides, "replicate")
+             - pad(grey[None], sides, "reflect"))  # a gradient goes on
+    grey = avg_pool2d(wider.clamp(grey.min(), grey.max()), 3, 1)[0]
     lightest, darkest = grow(grey, width), -grow(-grey, width)
-    if (2 * grey - lightest - darkest).sum() > 0:  # most of it, the paper, is
-        ink = -grow(-lightest, width) - grey       # nearer to the lightest
+    middle = (lightest + darkest) / 2
+    if (grey - middle)[inner, inner].sum() > 0:  # most of it, the paper, is
+        ink = -grow(-lightest, width) - grey     # lighter than the middle
     else:
         ink = grey - grow(darkest, width)
-    least, middle = ink.quantile(torch.tensor([0.1, 0.4]))  # of the paper
-    ink -= middle
+    ink = ink[inner, inner]
+    least, usual = ink.quantile(torch.tensor([0.1, 0.4]))  # of the paper
+    ink -= usual
     level = ink[ink > ink.max() / 2].median()
-    if not level > max(0.05, 3 * (middle - least)):
+    if not level > max(0.05, 3 * (usual - least)):
         raise ValueError("it is blank, or has too little contrast")
     return (ink / level).clamp(0, 1)
 
@@ -613,7 +618,7 @@ def read_record(path):
     the file is damaged."""
     try:
         return json.loads(Path(path).read_text())
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(f"{path} is damaged or not a record: {error}"
                          ) from error
 

@@ -114,6 +114,13 @@ def in_half_shadow(grey):
     return np.where(x + 0.4 * y > 0.7 * grey.shape[1], grey // 2, grey)
 
 
+def faint_with_dark_corners(grey):
+    y, x = np.indices(grey.shape) / len(grey) - 0.5
+    paper = np.median(grey)
+    faint = paper + 0.3 * (grey - paper)
+    return (faint * (1 - 1.7 * (x * x + y * y))).astype(np.uint8)
+
+
 def cut_close(grey):
     """The digit touches all four borders."""
     ink = abs(grey - np.median(grey)) > 60
@@ -122,7 +129,8 @@ def cut_close(grey):
 
 
 @pytest.mark.parametrize("change", [
-    with_edges, with_white_edges, in_half_shadow, cut_close])
+    with_edges, with_white_edges, in_half_shadow, faint_with_dark_corners,
+    cut_close])
 def test_careless_pictures(tmp_path, net, change):
     paths = digits.draw_digits(tmp_path)
     images = torch.stack([
