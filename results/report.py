@@ -446,11 +446,12 @@ def decay_text(records):
     start, strong, usual = (
         load_net(RELU, path) for path in
         (None, nets[0], RESULTS / f"{RELU}-seed0.pt"))
-    return (f"{text}Its weights stay small: their norm is {norm(strong):.1f} "
-            f"at the end, with decay {EXPERIMENTS[RELU].wd:.5f} it is "
-            f"{norm(usual):.1f}, at the start {norm(start):.1f}. Such a net "
-            "cannot be sure: on average it gives the right digit a "
-            f"probability of {certainty(strong):.3f}, the other one "
+    usual_decay = f"decay {EXPERIMENTS[RELU].wd:.5f}"
+    return (f"{text}The weights stay small: at the end of a run their norm is "
+            f"{norm(strong):.1f}, with {usual_decay} it is {norm(usual):.1f}, "
+            f"and at the start {norm(start):.1f}. Such a network cannot be "
+            "sure: on average it gives the right digit a probability of "
+            f"{certainty(strong):.3f}; with {usual_decay} that is "
             f"{certainty(usual):.3f}.\n")
 
 
