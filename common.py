@@ -222,25 +222,23 @@ def open_picture(path):
 def remove_paper(grey):
     """Returns the ink (height, width) of a picture, from 0 (paper) to 1.
 
-    The paper's shade is what remains when all that is narrower than half the
-    picture is wiped out, by growing and shrinking it; so it follows the light.
+    A dark board's shade is what remains when the dark has grown over all that
+    is narrower than half the picture, and then shrunk back (a morphological
+    opening). It follows the light. White paper is a board in negative.
     """
     half = min(grey.shape) // 4
     inner, width, sides = slice(half, -half), 2 * half + 1, [half + 1] * 4
     wider = (2 * pad(grey[None], sides, "replicate")
              - pad(grey[None], sides, "reflect"))  # a gradient goes on
     grey = avg_pool2d(wider.clamp(grey.min(), grey.max()), 3, 1)[0]
-    lightest, darkest = grow(grey, width), -grow(-grey, width)
-    middle = (lightest + darkest) / 2
-    if (grey - middle)[inner, inner].sum() > 0:  # most of it, the paper, is
-        ink = -grow(-lightest, width) - grey     # lighter than the middle
-    else:
-        ink = grey - grow(darkest, width)
-    ink = ink[inner, inner]
-    least, usual = ink.quantile(torch.tensor([0.1, 0.4]))  # of the paper
+    lightest, darkest = grow(grey, width), -grow(-grey, width)  # nearby
+    if (grey - (lightest + darkest) / 2)[inner, inner].sum() > 0:  # paper
+        grey, darkest = -grey, -lightest
+    ink = (grey - grow(darkest, width))[inner, inner]
+    low, usual = ink.quantile(torch.tensor([0.1, 0.4]))  # without ink
     ink -= usual
     level = ink[ink > ink.max() / 2].median()
-    if not level > max(0.05, 3 * (usual - least)):
+    if not level > max(0.05, 3 * (usual - low)):
         raise ValueError("it is blank, or has too little contrast")
     return (ink / level).clamp(0, 1)
 
