@@ -686,8 +686,7 @@ def make_parser(description, nets, experiments):
                         "test the weights that --save wrote")
     parser.add_argument("--read", metavar="FILE", nargs="+", action="extend",
                         help="instead of training, read the digit in each "
-                        "picture, with the weights of --load, or of a run of "
-                        "ours")
+                        "picture, with weights of --load or published ones")
     return parser
 
 

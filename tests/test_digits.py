@@ -241,6 +241,7 @@ BAD = {
     "blank": (png(np.full((50, 50), 255)), "blank"),
     "noise alone": (png(NOISE), "blank, or has too little contrast"),
     "faint": (png(CORNER), "blank, or has too little contrast"),
+    "wide square": (png(np.pad(np.full((90, 90), 200), 20)), "blank"),
     "square": (png(np.pad(np.full((60, 60), 200), 35)), "shows no digit"),
     "narrow": (png(NOISE[:8].repeat(9, axis=1)), "900x8 pixels are too few"),
     "small": (png(NOISE[:7]), "100x7 pixels are too few"),
@@ -260,7 +261,7 @@ def test_bad_pictures(tmp_path, kind):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no readable file .*seven.png"):
+    with pytest.raises(FileNotFoundError, match="readable file .*seven.png"):
         common.read_digit(tmp_path / "seven.png")
     with pytest.raises(FileNotFoundError, match="no readable file"):
         common.read_digit(tmp_path)
