@@ -463,6 +463,8 @@ def load_net(experiment, path=None):
         net = NETS[EXPERIMENTS[experiment].net][0]()
     if path is not None:
         load_weights(net, path)
+    for weights in net.parameters():  # denormal numbers are slow
+        weights.data[weights.abs() < 1e-30] = 0
     return net
 
 

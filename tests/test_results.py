@@ -43,7 +43,10 @@ def test_a_record_is_of_its_recipe(path, test_data):
 def test_a_saved_net_repeats_its_record(path, test_data):
     record = common.read_record(path.with_suffix(".json"))
     net = NETS[record["net"]]()
-    net.load_state_dict(torch.load(path, weights_only=True))
+    weights = torch.load(path, weights_only=True)
+    net.load_state_dict({  # denormal numbers are slow
+        name: values.where(values.abs() >= 1e-30, 0.0)
+        for name, values in weights.items()})
     with common.testing(net):
         scores = torch.cat([net(part) for images, _
                             in common.get_test_loader()
