@@ -247,11 +247,11 @@ def keep_digit(ink):
     """Returns the ink (height, width) without specks and the table's edge: the
     largest connected shape stays, and so do others of at least 15 % of its
     area; shapes at the border go unless they are all that there is."""
-    mask = grow(ink) > 0.3
-    labels = mask * torch.arange(1.0, ink.numel() + 1).view_as(ink)
+    mask = grow(ink)[::2, ::2] > 0.3  # half the size, in a sixth of the time
+    labels = mask * torch.arange(1.0, mask.numel() + 1).view_as(mask)
     while (grown := mask * grow(labels)).ne(labels).any():
         labels = grown  # until each shape has its largest number everywhere
-    labels = labels.long()
+    labels = interpolate(labels[None, None], ink.shape)[0, 0].long()
     areas = labels.flatten().bincount((ink > 0.5).flatten())
     areas[0] = 0  # the paper
     border = torch.cat([labels[[0, -1]].T, labels[:, [0, -1]]]).flatten()
