@@ -368,19 +368,37 @@ def test_where_a_published_number_lies(published, where):
 
 
 def test_what_weight_decay_does_to_the_weights(folder, records):
-    """The start and the usual decay, here in place of the strong one too."""
-    shutil.copy(folder / "dbl_conv_relu-seed0.pt",
-                folder / "dbl_conv_relu_wd0.1-seed0.pt")
+    """By the saved nets, of which one forgets: all weights are 0."""
     saved = torch.load(folder / "dbl_conv_relu-seed0.pt", weights_only=True)
     end = sum(w.double().square().sum() for w in saved.values()).sqrt()
+    for path in folder.glob("dbl_conv_relu_wd0.1-seed*.pt"):
+        path.unlink()
+    shutil.copy(folder / "dbl_conv_relu-seed0.pt",
+                folder / "dbl_conv_relu_wd0.1-seed0.pt")
+    torch.save({name: 0 * w for name, w in saved.items()},
+               folder / "dbl_conv_relu_wd0.1-seed1.pt")
     net = report.load_net("dbl_conv_relu")
     torch.manual_seed(0)
     first = report.NETS["relu"][0]().conv1.weight
     assert torch.equal(net.conv1.weight, first)
     text = report.decay_text(records)
-    assert text.count(f"{end:.1f}") == 2
-    assert f"at the start {report.norm(net):.1f}." in text
-    assert len({*re.findall(r"0\.\d\d\d\b", text)}) == 1  # both probabilities
+    assert f" {report.norm(net):.1f} at the start." in text
+    assert f"{end:.1f} with decay 0.00005, but {end:.1f} (seed 0) and 0.0 " in (
+        text)
+    usual, same, forgetful = re.findall(r" (0\.\d\d\d) ", text)
+    assert (usual, forgetful) == (same, "0.100")
+    assert float(usual) > 0.98
+
+
+def test_runs_that_learn_nothing_under_weight_decay(folder, labels):
+    """Each digit is as probable for them, or they answer 1 to all images."""
+    name = report.STRONG_DECAY
+    good, chance = fake(labels, wrong=800), fake(labels)
+    chance["test_accuracy"] = [0.1009, 0.1135]
+    for runs, learned in (([good, chance], 1), ([chance], 0), ([good], 1)):
+        text = report.decay_text({name: runs})
+        assert f"{len(runs) - learned} of {len(runs)} learned nothing" in text
+        assert ("between 50.00 and 92.00 %" in text) == bool(learned)
 
 
 # Bad input
