@@ -168,6 +168,14 @@ def compare(before, after):
     return difference, error, error * T95[int(np.clip(freedom, 1, 10)) - 1]
 
 
+def compare_runs(before, after):
+    """Returns what compare says of two lists of runs: by the last epoch, and
+    by the mean of the last ten."""
+    return (compare(last(before), last(after)),
+            compare(last_ten(before).mean(axis=1),
+                    last_ten(after).mean(axis=1)))
+
+
 def judge(difference, limit, claimed=True):
     """Returns what a difference, as compare gives it, says of a claim that
     it is above zero."""
@@ -280,8 +288,7 @@ def steps_table(records):
         old, new = records[before], records[after]
         if not (old and new):
             continue
-        end = compare(last(old), last(new))
-        ten = compare(last_ten(old).mean(axis=1), last_ten(new).mean(axis=1))
+        end, ten = compare_runs(old, new)
         rows.append([
             what, f"{before} -> {after}",
             *[published_step(before, after, source)
@@ -348,18 +355,19 @@ def machines_table(records):
 
 def brought(records, name):
     """Returns what an experiment reached, and what its step of the ladder
-    brought, by the mean of the last ten epochs."""
+    brought."""
     runs = records[name]
     if not runs:
         return f"{name} has not been run yet.\n"
-    text = f"{name}: {mean_and_deviation(last(runs))} % (n = {len(runs)})"
+    text = (f"Our runs of {name}: {mean_and_deviation(last(runs))} % (n = "
+            f"{len(runs)}).")
     for _, before, after, claimed in STEPS:
         if after == name and claimed and records[before]:
-            ten = compare(last_ten(records[before]).mean(axis=1),
-                          last_ten(runs).mean(axis=1))
-            text += (f", {step_text(ten)} points against {before} over the "
-                     f"last ten epochs: {judge(ten[0], ten[2])}")
-    return f"Our runs of {text}.\n"
+            end, ten = compare_runs(records[before], runs)
+            text += (f" Against {before}: {step_text(end)} points after the "
+                     f"last epoch ({judge(end[0], end[2])}), {step_text(ten)} "
+                     f"over the last ten epochs ({judge(ten[0], ten[2])}).")
+    return f"{text}\n"
 
 
 def ratios_text():
@@ -436,11 +444,12 @@ def decay_text(records):
     if not runs:
         return "Not run yet.\n"
     lost = recipe.lr * recipe.wd
+    minutes = [f"{sum(run['seconds']) / 60:.0f}" for run in runs]
     learned = [run for run in runs if max(run["test_accuracy"]) > CHANCE]
     text = (f"Each step shrinks every weight by lr * wd = {100 * lost:.1f} %, "
             f"so after {log(0.5) / log(1 - lost):.0f} steps half of what was "
             "learned is gone, and the weights follow the last few thousand "
-            "images. Our runs ended with "
+            f"images. Our runs took {listed(minutes)} minutes and ended with "
             f"{listed(f'{accuracy:.2f}' for accuracy in last(runs))} %; "
             f"{len(runs) - len(learned)} of {len(runs)} learned nothing.")
     if learned:

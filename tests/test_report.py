@@ -212,10 +212,11 @@ def test_what_a_network_brought(name):
             and step[0] in dict((what, claimed) for what, *_, claimed
                                 in report.STEPS if claimed)]
     assert ("points" in line) == bool(step)
-    for _, names, *_, difference, verdict in step:
-        assert line.endswith(f", {difference} points against "
-                             f"{names.split(' -> ')[0]} over the last ten "
-                             f"epochs: {verdict}.")
+    for _, names, _, _, end, end_verdict, ten, ten_verdict in step:
+        assert line.endswith(
+            f" Against {names.split(' -> ')[0]}: {end} points after the last "
+            f"epoch ({end_verdict}), {ten} over the last ten epochs "
+            f"({ten_verdict}).")
 
 
 def test_how_much_faster():
