@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch.nn.functional import (avg_pool2d, interpolate, max_pool2d, one_hot,
                                  pad)
 from torch.utils.data import DataLoader, Subset
@@ -47,7 +47,7 @@ RESULTS = DATA.parent / "results"
 UNPACKED_MD5 = (  # in the order of MNIST.resources, which has the archives'
     "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624",
     "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637")
-PICTURES = "PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"
+PICTURES = "PNG/JPEG/GIF/BMP/TIFF/WEBP/PPM"
 TO_FLOAT = ToTensor()  # PIL image -> (1, 28, 28) float32 in [0, 1]
 
 
@@ -137,29 +137,26 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
     Takes any map-style dataset. With shuffle, each epoch draws a new order
     from torch's global random generator.
     """
-    whole = dataset
-    while type(whole) is Subset:
-        whole = whole.dataset
-    if (type(whole) is MNIST and whole.target_transform is None
-            and type(whole.transform) is ToTensor):
-        return MemoryLoader(dataset, batch_size, shuffle)
-    return DataLoader(dataset, batch_size, shuffle)
+    return Loader(dataset, batch_size, shuffle)
 
 
-class MemoryLoader(DataLoader):
-    """A fast DataLoader for MNIST or a Subset of it, which prepares a whole
-    number of batches, about 1,000 images, at once."""
+class Loader(DataLoader):
+    """A DataLoader that is fast for MNIST or a Subset of it: it prepares a
+    whole number of batches, about 1,000 images, at once."""
     def __iter__(self):
-        dataset, order, size = self.dataset, self.sampler, self.batch_size
-        while isinstance(dataset, Subset):
-            order = [dataset.indices[i] for i in order]
-            dataset = dataset.dataset
+        mnist, order, size = self.dataset, self.sampler, self.batch_size
+        while type(mnist) is Subset:
+            mnist, order = mnist.dataset, map(mnist.indices.__getitem__, order)
+        if (type(mnist) is not MNIST or mnist.target_transform is not None
+                or type(mnist.transform) is not ToTensor):
+            yield from super().__iter__()
+            return
         order = torch.tensor([int(i) for i in order], dtype=torch.int64)
-        order = torch.arange(len(dataset))[order]  # -1 becomes the last
+        order = torch.arange(len(mnist))[order]  # -1 becomes the last
         for part in order.split(max(1000 // size, 1) * size):
-            images = dataset.data.index_select(0, part).unsqueeze(1).float()
+            images = mnist.data.index_select(0, part).unsqueeze(1).float()
             yield from zip(images.div_(255).split(size),
-                           dataset.targets[part].split(size))
+                           mnist.targets[part].split(size))
 
 
 def get_train_loader():
@@ -185,21 +182,15 @@ def read_digit(path):
     light on dark. Raises FileNotFoundError if there is no such file, and
     ValueError, which says what is wrong, if it holds no readable digit.
     """
-    check_file(path)
-    try:
+    with reading(path, f"is not a {PICTURES} picture of a digit: {{}}"):
         return place_digit(keep_digit(remove_paper(open_picture(path))))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"cannot read a digit in {path}: it is not a "
-                         f"{', '.join(PICTURES)} picture") from error
-    except Exception as error:  # damage makes Pillow raise nearly anything
-        raise ValueError(f"cannot read a digit in {path}: {error}") from error
 
 
 def open_picture(path):
     """Returns a picture (height, width) in grey, from 0 (black) to 1, turned
     upright by its EXIF tag; the longer side has 200 pixels."""
     with warnings.catch_warnings(action="ignore"), Image.open(
-            path, formats=PICTURES) as picture:
+            path, formats=PICTURES.split("/")) as picture:
         width, height = picture.size
         if min(width, height) < max(8, max(width, height) / 50):
             raise ValueError(f"{width}x{height} pixels are too few")
@@ -494,10 +485,17 @@ def check_writable(path):
         raise ValueError(f"cannot write {path}: {reason}") from error
 
 
-def check_file(path):
-    """Raises FileNotFoundError if path is not a file that can be read."""
+@contextmanager
+def reading(path, complaint):
+    """Raises FileNotFoundError if there is no readable file at path, and
+    ValueError with the complaint, whose {} is the reason, for all that fails
+    while it is read."""
     if not (os.path.isfile(path) and os.access(path, os.R_OK)):
         raise FileNotFoundError(f"there is no readable file {path}")
+    try:
+        yield
+    except Exception as error:  # damage makes torch and Pillow raise anything
+        raise ValueError(f"{path} {complaint.format(error)}") from error
 
 
 def save(path, content):
@@ -523,14 +521,10 @@ def load_weights(net, path):
     damaged or its weights do not fit. Nets of equal shapes, such as those with
     and without dropout, fit each other.
     """
-    check_file(path)
-    try:
+    with reading(path, "does not hold the weights of a "
+                 f"{type(net).__name__}; check the file and the net"):
         weights = load(path)
         deepcopy(net).load_state_dict(weights)  # a misfit leaves net as it is
-    except Exception as error:  # damage makes torch raise nearly anything
-        raise ValueError(f"{path} does not hold the weights of a "
-                         f"{type(net).__name__}; check the file and the net"
-                         ) from error
     net.load_state_dict(weights)
 
 
@@ -563,13 +557,10 @@ def resume(path, settings, num_epochs, model, optimizer, history):
     check_writable(path)
     if not Path(path).exists():
         return
-    check_file(path)
-    try:
+    with reading(path, "is damaged or not a checkpoint; move it away or name "
+                 "another file"):
         saved = load(path)
         there, kept = saved["settings"], saved["history"]
-    except Exception as error:  # damage makes torch raise nearly anything
-        raise ValueError(f"{path} is damaged or not a checkpoint; move it "
-                         "away or name another file") from error
     for name, here in settings.items():
         if there.get(name) != here:
             raise ValueError(f"{path} belongs to another run: {name} was "
@@ -612,13 +603,10 @@ def write_record(path, net, settings, history):
 
 
 def read_record(path):
-    """Returns the dict that write_record wrote to path; raises ValueError if
-    the file is damaged."""
-    try:
+    """Returns the dict that write_record wrote to path. Raises
+    FileNotFoundError if there is none, and ValueError if it is damaged."""
+    with reading(path, "is damaged or not a record: {}"):
         return json.loads(Path(path).read_text())
-    except (RecursionError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or not a record: {error}"
-                         ) from error
 
 
 def processor():
