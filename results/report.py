@@ -475,11 +475,11 @@ def small_weights_text():
     norms = listed(f"{norm(net):.1f} (seed {seed})" for net, seed in strong)
     sure = listed(f"{certainty(net):.3f} (seed {seed})"
                   for net, seed in strong)
-    return (f"The norm of all weights is {norm(start):.1f} at the start. At "
-            f"the end it is {norm(usual):.1f} with decay {wd}, but {norms} "
-            f"with decay {strong_wd}. On average, a network gives the right "
-            f"digit a probability of {certainty(usual):.3f} with decay {wd}, "
-            f"but {sure} with decay {strong_wd}.\n")
+    return (f"The norm of all weights and biases is {norm(start):.1f} at the "
+            f"start. At the end it is {norm(usual):.1f} with decay {wd}, but "
+            f"{norms} with decay {strong_wd}. On average, a network gives the "
+            f"right digit a probability of {certainty(usual):.3f} with decay "
+            f"{wd}, but {sure} with decay {strong_wd}.\n")
 
 
 def load_net(experiment, path=None):
