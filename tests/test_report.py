@@ -384,8 +384,8 @@ def test_what_weight_decay_does_to_the_weights(folder, records):
     assert torch.equal(net.conv1.weight, first)
     text = report.decay_text(records)
     assert f" {report.norm(net):.1f} at the start." in text
-    assert f"{end:.1f} with decay 0.00005, but {end:.1f} (seed 0) and 0.0 " in (
-        text)
+    ends = f"{end:.1f} with decay 0.00005, but {end:.1f} (seed 0) and 0.0 "
+    assert ends in text
     usual, same, forgetful = re.findall(r" (0\.\d\d\d) ", text)
     assert (usual, forgetful) == (same, "0.100")
     assert float(usual) > 0.98
