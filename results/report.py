@@ -36,7 +36,6 @@ from pytorch_mnist_dense import Net  # noqa: E402
 
 RELU, STRONG_DECAY = "dbl_conv_relu", "dbl_conv_relu_wd0.1"
 VOTE_NIELSEN = "99.67 (5 nets)"
-CHANCE = 0.1135  # the accuracy of always answering 1, the most frequent digit
 STEPS = (  # what is new, before, after, whether book or article claim a gain
     ("a convolution", "dense", "basic_conv", True),
     ("a second convolution", "basic_conv", "dbl_conv", True),
@@ -438,14 +437,15 @@ def first_above(run, accuracy):
     return str(above.argmax() + 1) if above.any() else "never"
 
 
-def decay_text(records):
+def decay_text(records, labels):
     """Returns what the strong weight decay does to accuracy and weights."""
     runs, recipe = records[STRONG_DECAY], EXPERIMENTS[STRONG_DECAY]
     if not runs:
         return "Not run yet.\n"
     lost = recipe.lr * recipe.wd
     minutes = [f"{sum(run['seconds']) / 60:.0f}" for run in runs]
-    learned = [run for run in runs if max(run["test_accuracy"]) > CHANCE]
+    chance = labels.bincount().max().item() / len(labels)  # always that digit
+    learned = [run for run in runs if max(run["test_accuracy"]) > chance]
     text = (f"Each step shrinks every weight by lr * wd = {100 * lost:.1f} %, "
             f"so after {log(0.5) / log(1 - lost):.0f} steps half of what was "
             "learned is gone, and the weights follow the last few thousand "
@@ -470,8 +470,9 @@ def small_weights_text():
               for path in paths]
     start, usual = (load_net(RELU, path)
                     for path in (None, RESULTS / f"{RELU}-seed0.pt"))
-    wd, strong_wd = (f"{EXPERIMENTS[name].wd:.5f}".rstrip("0")
-                     for name in (RELU, STRONG_DECAY))
+    wd, strong_wd = (
+        np.format_float_positional(EXPERIMENTS[name].wd, trim="-")
+        for name in (RELU, STRONG_DECAY))
     norms = listed(f"{norm(net):.1f} (seed {seed})" for net, seed in strong)
     sure = listed(f"{certainty(net):.3f} (seed {seed})"
                   for net, seed in strong)
@@ -549,7 +550,7 @@ def make_blocks(records, labels):
         "extended": extended_text(records),
         "plateau": plateau_text(records),
         "rates": rates_text(records),
-        "decay": decay_text(records),
+        "decay": decay_text(records, labels),
         "machines": machines_table(records)}
 
 
@@ -557,6 +558,7 @@ def fill_in(page, blocks):
     """Returns a page's text with each block as it should be; ValueError for
     a marker without a block, or without its end."""
     def block(match):
+        """Returns the block that a match of its markers names."""
         if match[1] not in blocks:
             raise ValueError(f"{page} has <!-- {match[1]} -->, but a block is "
                              f"one of {', '.join(blocks)}")

@@ -368,7 +368,7 @@ def test_where_a_published_number_lies(published, where):
     assert one == ("-" if where == "-" else "cannot be told yet")
 
 
-def test_what_weight_decay_does_to_the_weights(folder, records):
+def test_what_weight_decay_does_to_the_weights(folder, records, labels):
     """By the saved nets, of which one forgets: all weights are 0."""
     saved = torch.load(folder / "dbl_conv_relu-seed0.pt", weights_only=True)
     end = sum(w.double().square().sum() for w in saved.values()).sqrt()
@@ -382,7 +382,7 @@ def test_what_weight_decay_does_to_the_weights(folder, records):
     torch.manual_seed(0)
     first = report.NETS["relu"][0]().conv1.weight
     assert torch.equal(net.conv1.weight, first)
-    text = report.decay_text(records)
+    text = report.decay_text(records, labels)
     assert f" {report.norm(net):.1f} at the start." in text
     ends = f"{end:.1f} with decay 0.00005, but {end:.1f} (seed 0) and 0.0 "
     assert ends in text
@@ -392,12 +392,12 @@ def test_what_weight_decay_does_to_the_weights(folder, records):
 
 
 def test_runs_that_learn_nothing_under_weight_decay(folder, labels):
-    """Each digit is as probable for them, or they answer 1 to all images."""
+    """They never do better than one answer to all images, at best a 1."""
     name = report.STRONG_DECAY
     good, chance = fake(labels, wrong=800), fake(labels)
     chance["test_accuracy"] = [0.1009, 0.1135]
     for runs, learned in (([good, chance], 1), ([chance], 0), ([good], 1)):
-        text = report.decay_text({name: runs})
+        text = report.decay_text({name: runs}, labels)
         assert f"{len(runs) - learned} of {len(runs)} learned nothing" in text
         assert ("between 50.00 and 92.00 %" in text) == bool(learned)
 
