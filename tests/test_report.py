@@ -44,6 +44,23 @@ def figures(records, test_data):
     return report.draw_figures(records, test_data)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def each_net_is_tested_once():
+    """Remembers how certain nets are: most tests need the same few."""
+    known, certainty = {}, report.certainty
+
+    def remembered(net):
+        weights = torch.cat([w.detach().flatten() for w in net.parameters()])
+        key = weights.numpy().tobytes()
+        if key not in known:
+            known[key] = certainty(net)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "certainty", remembered)
+        yield
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder of records, saved nets and pages for the report to work on."""
