@@ -217,13 +217,16 @@ def remove_paper(grey):
     is narrower than half the picture, and then shrunk back (a morphological
     opening). It follows the light. White paper is a board in negative.
     """
-    half = min(grey.shape) // 4
-    inner, width, sides = slice(half, -half), 2 * half + 1, [half + 1] * 4
+    half, third = min(grey.shape) // 4, min(grey.shape) // 3
+    inner, middle = slice(half, -half), slice(half + third, -half - third)
+    width, sides = 2 * half + 1, [half + 1] * 4
     wider = (2 * pad(grey[None], sides, "replicate")
              - pad(grey[None], sides, "reflect"))  # a gradient goes on
     grey = avg_pool2d(wider.clamp(grey.min(), grey.max()), 3, 1)[0]
     lightest, darkest = grow(grey, width), -grow(-grey, width)  # nearby
-    if (grey - (lightest + darkest) / 2)[inner, inner].sum() > 0:  # paper
+    light = grey - (lightest + darkest) / 2
+    light[middle, middle] = 0  # the border tells ink from paper
+    if light[inner, inner].sum() > 0:  # dark on light
         grey, darkest = -grey, -lightest
     ink = (grey - grow(darkest, width))[inner, inner]
     low, usual = ink.quantile(torch.tensor([0.1, 0.4]))  # without ink

@@ -72,7 +72,7 @@ def test_an_image_of_mnist_comes_back(tmp_path, test_data, net):
 
 
 def test_a_thick_digit_may_fill_the_picture(tmp_path, test_data, net):
-    """Its strokes then lie on the border, which is taken for paper first."""
+    """Its strokes then lie at the border, which tells ink from paper."""
     images = []
     for digit in test_data.data[:20]:
         rows, columns = (digit.amax(dim=axis).nonzero() for axis in (1, 0))
