@@ -9,12 +9,11 @@ Pooling comes before the activation, as in Nielsen's code. For activations that
 never decrease the result is the same, and there are fewer to compute.
 """
 
-import sys
+import signal
 from collections import namedtuple
 
-if __name__ == "__main__":  # no traceback for Ctrl-C while torch loads
-    sys.excepthook = lambda kind, *rest: (
-        kind is KeyboardInterrupt or sys.__excepthook__(kind, *rest))
+if __name__ == "__main__":  # Ctrl-C ends it at once while torch loads
+    on_ctrl_c = signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 from torch import max_pool2d, nn, relu, sigmoid
@@ -140,4 +139,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, on_ctrl_c)
     main()
