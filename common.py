@@ -203,11 +203,9 @@ def open_picture(path):
         grey = 255 * grey / max(grey.max(), 1)
         picture = Image.fromarray(grey.clip(0).astype(np.uint8))
     picture = ImageOps.contain(picture.convert("RGBA"), (200, 200))
-    papers = (Image.new("RGBA", picture.size, name)
-              for name in ("white", "black"))  # behind what is transparent
-    grey = max((np.array(Image.alpha_composite(paper, picture).convert("L"))
-                for paper in papers), key=np.std)
-    return torch.from_numpy(grey) / 255
+    grey, alpha = TO_FLOAT(picture.convert("LA"))
+    on_black = grey * alpha
+    return max(on_black, on_black + (1 - alpha), key=torch.std)  # or on white
 
 
 def remove_paper(grey):
