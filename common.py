@@ -215,18 +215,18 @@ def remove_paper(grey):
     is narrower than half the picture, and then shrunk back (a morphological
     opening). It follows the light. White paper is a board in negative.
     """
-    half, third = min(grey.shape) // 4, min(grey.shape) // 3
-    inner, middle = slice(half, -half), slice(half + third, -half - third)
-    width, sides = 2 * half + 1, [half + 1] * 4
+    reach, border = min(grey.shape) // 4, min(grey.shape) // 3
+    inner, sides = slice(reach, -reach), [reach + 1] * 4
+    middle = slice(reach + border, -reach - border)
     wider = (2 * pad(grey[None], sides, "replicate")
              - pad(grey[None], sides, "reflect"))  # a gradient goes on
     grey = avg_pool2d(wider.clamp(grey.min(), grey.max()), 3, 1)[0]
-    lightest, darkest = grow(grey, width), -grow(-grey, width)  # nearby
+    lightest, darkest = grow(grey, reach), -grow(-grey, reach)  # nearby
     light = grey - (lightest + darkest) / 2
     light[middle, middle] = 0  # the border tells ink from paper
     if light[inner, inner].sum() > 0:  # dark on light
         grey, darkest = -grey, -lightest
-    ink = (grey - grow(darkest, width))[inner, inner]
+    ink = (grey - grow(darkest, reach))[inner, inner]
     low, usual = ink.quantile(torch.tensor([0.1, 0.4]))  # without ink
     ink -= usual
     level = ink[ink > ink.max() / 2].median()
@@ -277,14 +277,14 @@ def crop(ink):
     return ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
 
 
-def grow(ink, width=3):
-    """Returns the ink (height, width) grown by width // 2 pixels each way."""
-    reach = 0
-    while reach < width // 2:  # each pass goes three times as far
-        step = min(2 * reach + 1, width // 2 - reach)
+def grow(ink, reach=1):
+    """Returns the ink (height, width) grown by reach pixels each way."""
+    done = 0
+    while done < reach:  # each pass goes three times as far
+        step = min(2 * done + 1, reach - done)
         ink = pad(ink[None], [step] * 4, "replicate")
         ink = max_pool2d(ink, 3, 1, dilation=step)[0]
-        reach += step
+        done += step
     return ink
 
 

@@ -16,23 +16,24 @@ import pytorch_mnist_dense as dense
 ROOT = Path(convnet.__file__).parent
 RUN = ["--net", "final", "--no-extend_data", "--epochs", "4",
        "--train-size", "100", "--test-size", "100", "--device", "cpu"]
-KILLED_IN_THE_SECOND_FSYNC = """
+KILLED_IN_FSYNC = """
 import os, signal, sys
-calls = []
+whole = int(sys.argv[1])
 def kill(file):
-    calls.append(file)
-    if len(calls) == 2:
+    global whole
+    if whole == 0:
         os.kill(os.getpid(), signal.SIGKILL)
+    whole -= 1
 os.fsync = kill
 import pytorch_mnist_convnet
-pytorch_mnist_convnet.main(sys.argv[1:])
+pytorch_mnist_convnet.main(sys.argv[2:])
 """
 
 
-def kill_while_writing(path):
-    """Runs the command until it has written a checkpoint, and is about to
-    finish writing the next."""
-    run = subprocess.run([sys.executable, "-c", KILLED_IN_THE_SECOND_FSYNC,
+def kill_while_writing(path, whole):
+    """Runs the command until it has written so many whole checkpoints, and is
+    about to finish writing the next."""
+    run = subprocess.run([sys.executable, "-c", KILLED_IN_FSYNC, str(whole),
                           *RUN, "--checkpoint", str(path)], cwd=ROOT)
     assert run.returncode == -signal.SIGKILL
     assert list(path.parent.glob("*.tmp"))
@@ -42,8 +43,10 @@ def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, capsys):
     path = tmp_path / "run.pt"
     convnet.main([*RUN, "--save", str(tmp_path / "whole.pt"),
                   "--record", str(tmp_path / "whole.json")])
-    kill_while_writing(path)
-    kill_while_writing(path)
+    kill_while_writing(path, whole=0)
+    assert not path.exists()
+    kill_while_writing(path, whole=1)
+    kill_while_writing(path, whole=1)  # a run that has been resumed
     capsys.readouterr()
     convnet.main([*RUN, "--checkpoint", str(path),
                   "--save", str(tmp_path / "parts.pt"),

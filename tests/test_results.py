@@ -54,3 +54,6 @@ def test_a_saved_net_repeats_its_record(path, test_data):
     other = scores.argmax(dim=1) != digits(record)
     best, second = scores.topk(2).values.T
     assert (best - second)[other].le(1e-4).all()
+    accuracy = common.test_network(net, common.get_test_loader())
+    near_ties = (best - second <= 1e-4).sum().item()
+    assert abs(accuracy - record["test_accuracy"][-1]) <= near_ties / 10_000
