@@ -136,6 +136,18 @@ def draw_mistakes(test_data, answers):
     return figure
 
 
+def draw_distortions(images):
+    """Returns a digit, the first of the images (n, 1, 28, 28), and its
+    distortions, the others; framed, so that a shift shows."""
+    figure, grid, _ = draw_pictures(2, ceil(len(images) / 2), 2.5,
+                                    images[:, 0], cmap="Greys", vmin=0, vmax=1)
+    for axes in grid[:len(images)]:
+        axes.set_axis_on()
+        axes.set(xticks=[], yticks=[])
+    grid[0].set_title("original", pad=3)
+    return figure
+
+
 def draw_digits(pictures, images, answers):
     """Returns picture files (PIL) above the images (n, 1, 28, 28) that
     read_digit makes of them, and a net's answers (n,)."""
