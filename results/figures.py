@@ -1,6 +1,6 @@
 """The figures of the results, each drawn from what it is given.
 
-results/report.py and tests/digits.py call them and write the files.
+results/report.py and tests/draw_digits.py call them and write the files.
 """
 
 from io import BytesIO
@@ -148,21 +148,27 @@ def draw_distortions(images):
     return figure
 
 
-def draw_digits(pictures, images, answers):
-    """Returns picture files (PIL) above the images (n, 1, 28, 28) that
-    read_digit makes of them, and a net's answers (n,)."""
-    figure = Figure(figsize=(8, 2.2), layout="constrained")
-    grid = figure.subplots(2, len(pictures))
-    for above, below, picture, image, answer in zip(
-            *grid, pictures, images[:, 0].numpy(), answers.tolist()):
-        above.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        below.imshow(image, cmap="Greys", vmin=0, vmax=1)
-        below.set_xlabel(answer)
+def draw_digits(pictures, ways):
+    """Returns picture files (PIL) above what each way of reading makes of
+    them, with a net's answers below; wrong ones are red.
+
+    pictures: of the digits 0, 1, 2, ...
+    ways: {name: (images (n, 1, 28, 28), answers (n,))}
+    """
+    figure = Figure(figsize=(8, 3.1), layout="constrained")
+    grid = figure.subplots(1 + len(ways), len(pictures))
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
+    for axes, picture in zip(grid[0], pictures):
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
     grid[0, 0].set_ylabel("picture")
-    grid[1, 0].set_ylabel("read_digit")
-    figure.supxlabel("the final net's answers", fontsize="medium")
+    for row, (name, (images, answers)) in zip(grid[1:], ways.items()):
+        row[0].set_ylabel(name)
+        for axes, image, digit, answer in zip(
+                row, images[:, 0].numpy(), range(10), answers.tolist()):
+            axes.imshow(image, cmap="Greys", vmin=0, vmax=1)
+            axes.set_xlabel(answer, fontsize="large", color="black" if answer
+                            == digit else "#D00000", weight="bold")
     return figure
 
 
