@@ -9,16 +9,10 @@ Pooling comes before the activation, as in Nielsen's code. For activations that
 never decrease the result is the same, and there are fewer to compute.
 """
 
-import signal
-from collections import namedtuple
-
-if __name__ == "__main__":  # Ctrl-C ends it at once while torch loads
-    on_ctrl_c = signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 import torch
 from torch import max_pool2d, nn, relu, sigmoid
 
-from common import run_command_line
+from common import Recipe
 from common import train_and_test_network  # noqa: F401, for the REPL
 
 
@@ -105,39 +99,40 @@ class ConvNetTwoConvTwoDenseLayersWithDropout(ConvNetTwoConvTwoDenseLayers):
         return self.out(self.dropout3(x))                # (N, 10)
 
 
-Experiment = namedtuple(  # a recipe and the per cent published for it
-    "Experiment", "net epochs lr wd extend_data article nielsen")
+EXPERIMENTS = {  # epochs, learning rate, weight decay, extended data
+    "basic_conv": Recipe(ConvNetSimple, 60, 0.1, 0, False),
+    "dbl_conv": Recipe(ConvNetTwoConvLayers, 60, 0.1, 0, False),
+    "dbl_conv_relu_wd0.1": Recipe(
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0.1, False),
+    "dbl_conv_relu_wd0.00002": Recipe(
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00002, False),
+    "dbl_conv_relu": Recipe(
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00005, False),
+    "expanded_data": Recipe(
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00005, True),
+    "expanded_data_double_fc": Recipe(
+        ConvNetTwoConvTwoDenseLayers, 60, 0.03, 0.00005, True),
+    "double_fc_dropout_lr0.03": Recipe(
+        ConvNetTwoConvTwoDenseLayersWithDropout, 40, 0.03, 0, True),
+    "double_fc_dropout": Recipe(
+        ConvNetTwoConvTwoDenseLayersWithDropout, 40, 0.005, 0, True),
+}
 
-EXPERIMENTS = {name: Experiment(*row) for name, *row in (
-    ("dense", "dense", 30, 3.0, 0, False, "close to 98", "96.59"),
-    ("basic_conv", "simple", 60, 0.1, 0, False, "98.97", "98.78"),
-    ("dbl_conv", "2conv", 60, 0.1, 0, False, "99.05", "99.06"),
-    ("dbl_conv_relu_wd0.1", "relu", 60, 0.03, 0.1, False, "85.31", "-"),
-    ("dbl_conv_relu_wd0.00002", "relu", 60, 0.03, 0.00002, False, "-", "-"),
-    ("dbl_conv_relu", "relu", 60, 0.03, 0.00005, False, "99.43", "99.23"),
-    ("expanded_data", "relu", 60, 0.03, 0.00005, True, "99.51", "99.37"),
-    ("expanded_data_double_fc",
-     "2dense", 60, 0.03, 0.00005, True, "-", "99.47"),
-    ("double_fc_dropout_lr0.03", "final", 40, 0.03, 0, True,
-     "99.64 best, about 99.5 mostly", "99.60"),
-    ("double_fc_dropout", "final", 40, 0.005, 0, True, "99.63", "-"),
-)}
-
-NETS = {  # of --net: the class, and the experiment whose recipe is the default
-    "simple": (ConvNetSimple, "basic_conv"),
-    "2conv": (ConvNetTwoConvLayers, "dbl_conv"),
-    "relu": (ConvNetTwoConvLayersReLU, "dbl_conv_relu"),
-    "2dense": (ConvNetTwoConvTwoDenseLayers, "expanded_data_double_fc"),
-    "final": (ConvNetTwoConvTwoDenseLayersWithDropout, "double_fc_dropout"),
+NETS = {  # of --net: the experiment whose recipe is the default
+    "simple": "basic_conv",
+    "2conv": "dbl_conv",
+    "relu": "dbl_conv_relu",
+    "2dense": "expanded_data_double_fc",
+    "final": "double_fc_dropout",
 }
 
 
 def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
-    run_command_line(argv, "Trains and tests a convolutional network.", NETS,
-                     EXPERIMENTS, nn.CrossEntropyLoss())
+    from extras.command_line import run_command_line
+    run_command_line("Trains and tests a convolutional network.", NETS,
+                     EXPERIMENTS, reader="final", argv=argv)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, on_ctrl_c)
     main()

@@ -5,18 +5,10 @@ With seed 0, its training ends with
     Test data results: 0.9783
 """
 
-import signal
-
-if __name__ == "__main__":  # Ctrl-C ends it at once while torch loads
-    on_ctrl_c = signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 from torch import nn, sigmoid
 from torch.nn.functional import mse_loss, one_hot
 
-from common import run_command_line, train_and_test_network
-from pytorch_mnist_convnet import EXPERIMENTS
-
-RECIPE = EXPERIMENTS["dense"]
+from common import Recipe, check_labels, train_and_test_network
 
 
 class Net(nn.Module):
@@ -34,10 +26,18 @@ class Net(nn.Module):
 def mean_squared_error(outputs, labels):
     """Returns the mean of (output - target)^2 over images and outputs, where
     the target is 1 for the label's output and 0 for the others."""
-    return mse_loss(outputs, one_hot(labels, 10).to(outputs.dtype))
+    check_labels(labels, len(outputs))
+    return mse_loss(outputs, one_hot(labels.long(), 10).to(outputs.dtype))
 
 
-def run_network(net, num_epochs=RECIPE.epochs, lr=RECIPE.lr, **options):
+EXPERIMENTS = {  # epochs, learning rate, weight decay, extended data
+    "dense": Recipe(Net, 30, 3.0, 0, False, mean_squared_error, scores=False),
+}
+
+NETS = {"dense": "dense"}  # of --net: the experiment of the default recipe
+
+
+def run_network(net, num_epochs=30, lr=3.0, **options):
     """Trains and tests net; for options, see train_and_test_network."""
     return train_and_test_network(net, num_epochs, lr,
                                   loss_function=mean_squared_error, **options)
@@ -45,11 +45,10 @@ def run_network(net, num_epochs=RECIPE.epochs, lr=RECIPE.lr, **options):
 
 def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
-    run_command_line(argv, "Trains and tests the dense network.",
-                     {"dense": (Net, "dense")}, EXPERIMENTS,
-                     mean_squared_error)
+    from extras.command_line import run_command_line
+    run_command_line("Trains and tests the dense network.", NETS, EXPERIMENTS,
+                     reader="dense", argv=argv)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, on_ctrl_c)
     main()

@@ -1,2 +1,2 @@
 """What the article does not have: the command line, the files of a run, the
-reader of pictures, and distortions."""
+reader of pictures, and distorted training images."""

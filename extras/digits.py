@@ -48,10 +48,10 @@ def read_grey(content):
     """Returns the grey of the picture in a file's content (bytes), turned
     upright by its EXIF tag."""
     check_file(content)
-    with trusting_nothing():
+    with blaming_damage():
         picture = Image.open(BytesIO(content), formats=FORMATS)
     check_size(picture)
-    with trusting_nothing():
+    with blaming_damage():
         picture.draft(None, (2 * SIDE, 2 * SIDE))  # for a JPEG: decode less
         picture.load()
         picture = turn_upright(picture)
@@ -60,7 +60,7 @@ def read_grey(content):
 
 
 @contextmanager
-def trusting_nothing():
+def blaming_damage():
     """Silences Pillow's warnings, and raises ValueError for its errors: damage
     makes it raise nearly anything."""
     try:

@@ -9,9 +9,12 @@ from math import ceil
 import numpy as np
 from matplotlib.figure import Figure
 
-FINAL, FAST_FINAL = "double_fc_dropout", "double_fc_dropout_lr0.03"
+from records import FAST_FINAL, FINAL
+
+# Okabe and Ito chose these colours so that colour-blind people can tell them
+# apart as well.
 FINAL_COLOURS = {FAST_FINAL: "#E69F00", FINAL: "#0072B2"}
-COLOURS = {  # of the lines, by experiment; told apart by the colour-blind
+COLOURS = {
     "dense": "#000000", "basic_conv": "#56B4E9", "dbl_conv": "#009E73",
     "dbl_conv_relu": "#D55E00", "expanded_data": "#CC79A7",
     "expanded_data_double_fc": "#E69F00", FINAL: "#0072B2"}
@@ -186,7 +189,7 @@ def draw_way(stages, probabilities):
     image, bars = (figure.add_subplot(grid_spec[rows, column]) for
                    rows, column in ((slice(1, 3), 0), (slice(0, 4), -1)))
     for column, (name, maps) in zip([[image], *grid.T[1:]], stages):
-        if name != "pooling":  # which goes on with the same maps
+        if name != "pooling":  # it shows the maps chosen before it
             most = maps.flatten(1).std(dim=1).argsort(descending=True)[:4]
         for axes, k in zip(column, most):
             axes.imshow(maps[k].numpy(), cmap="Greys", vmin=0,

@@ -11,7 +11,7 @@ torch.optim.SGD. Ours is what the scripts run. The nets are the same.
 
 Tried on top of what the scripts do, on the machine of the published table
 (ms a step of ReLU's recipe with two threads, medians, each trial beside the
-1.93 of what was kept; the numbers of one trial compare, those of two hardly):
+1.93 of what was kept; compare numbers within a line, not between lines):
 
     kept: the nets' weights channels last           2.62 -> 2.13
     kept: index and scale 100 batches at once       2.19 -> 2.11
@@ -55,14 +55,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import common  # noqa: E402
 import pytorch_mnist_convnet as convnet  # noqa: E402
 import pytorch_mnist_dense as dense  # noqa: E402
+from extras.runs import processor  # noqa: E402
+
+THREADS = sorted({1, torch.get_num_threads()})  # one, and all
 
 
 def networks():
-    """Returns (name, class, loss function, recipe) of all six networks."""
-    recipes = convnet.EXPERIMENTS
-    return [(name, net, nn.CrossEntropyLoss(), recipes[experiment])
-            for name, (net, experiment) in convnet.NETS.items()] + [
-        ("dense", dense.Net, dense.mean_squared_error, recipes["dense"])]
+    """Returns [(value of --net, recipe)] of all networks."""
+    return [(net, script.EXPERIMENTS[name]) for script in (convnet, dense)
+            for net, name in script.NETS.items()]
 
 
 def original_loader(train, size):
@@ -122,36 +123,47 @@ def take_turns(rounds, *functions):
     return [1000 * statistics.median(column) for column in zip(*results)]
 
 
-def compare_steps(name, net_class, loss_function, recipe, loaders, options):
+def with_threads(threads, function):
+    """Returns a function that calls the given one with so many threads."""
+    def call():
+        torch.set_num_threads(threads)
+        return function()
+    return call
+
+
+def print_row(what, options, old, new):
+    """Prints a line of the table: the times in ms of two functions, and their
+    ratio, for each number of threads."""
+    times = take_turns(options.rounds, *[
+        with_threads(threads, function)
+        for threads in THREADS for function in (old, new)])
+    cells = [f"{old:.3f} | {new:.3f} | {old / new:.2f}"
+             for old, new in zip(times[::2], times[1::2])]
+    print(f"| {what} | {' | '.join(cells)} |", flush=True)
+
+
+def compare_steps(name, recipe, loaders, options):
     """Prints the time of a training step, original and ours."""
-    old, new = original_net(net_class), net_class()
+    old, new = original_net(recipe.net_class), recipe.net_class()
     old_sgd = torch.optim.SGD(old.parameters(), recipe.lr,
                               weight_decay=recipe.wd)
-    new_sgd = common.PlainSGD(new.parameters(), recipe.lr,
-                              weight_decay=recipe.wd)
-    times = take_turns(
-        options.rounds,
+    new_sgd = common.PlainSGD(new.parameters(), recipe.lr, recipe.wd)
+    print_row(
+        f"{name}: a step", options,
         lambda: seconds(original_training, old,
                         some_batches(loaders[0], options.steps),
-                        loss_function, old_sgd) / options.steps,
+                        recipe.loss_function, old_sgd) / options.steps,
         lambda: seconds(common.train_epoch, new,
                         some_batches(loaders[1], options.steps),
-                        loss_function, new_sgd) / options.steps)
-    print_row(f"{name}: a step", *times)
+                        recipe.loss_function, new_sgd) / options.steps)
 
 
-def compare_tests(name, net_class, loaders, options):
+def compare_tests(name, recipe, loaders, options):
     """Prints the time of a test, original and ours."""
-    old, new = original_net(net_class), net_class()
-    print_row(f"{name}: a test of {options.images:,} images", *take_turns(
-        options.rounds,
-        lambda: seconds(original_test, old, loaders[0]),
-        lambda: seconds(common.test_network, new, loaders[1])))
-
-
-def print_row(what, old, new):
-    """Prints a line of the table; the times are in ms."""
-    print(f"| {what} | {old:.3f} | {new:.3f} | {old / new:.2f} |", flush=True)
+    old, new = original_net(recipe.net_class), recipe.net_class()
+    print_row(f"{name}: a test of {options.images:,} images", options,
+              lambda: seconds(original_test, old, loaders[0]),
+              lambda: seconds(common.test_network, new, loaders[1]))
 
 
 def megabytes():
@@ -162,13 +174,14 @@ def megabytes():
 
 def compare_extended(loaders, options):
     """Prints the time of a step with extended data and without."""
-    _, net_class, loss, recipe = networks()[0]
-    net = net_class()
+    recipe = convnet.EXPERIMENTS["basic_conv"]
+    net = recipe.net_class()
     sgd = common.PlainSGD(net.parameters(), recipe.lr)
+    torch.set_num_threads(1)
     more, plain = take_turns(
         options.rounds, *[lambda loader=loader: seconds(
             common.train_epoch, net, some_batches(loader, options.steps),
-            loss, sgd) / options.steps for loader in loaders])
+            recipe.loss_function, sgd) / options.steps for loader in loaders])
     print(f"\nA step of `simple` takes {more:.3f} ms with extended data and "
           f"{plain:.3f} ms without.")
 
@@ -179,16 +192,18 @@ def print_table(options, extended):
     test_loaders = original_loader(False, options.images), common.get_loader(
         Subset(common.get_dataset(train=False), range(options.images)),
         common.TEST_BATCH_SIZE, shuffle=False)
-    print("| ms | the article's pipeline | ours | ratio |\n"
-          "| --- | --: | --: | --: |")
-    for name, net_class, loss, recipe in networks():
-        compare_steps(name, net_class, loss, recipe, train_loaders, options)
-    for name, net_class, _, _ in networks():
-        compare_tests(name, net_class, test_loaders, options)
-    print_row("a batch of ten from the loader", *take_turns(
-        options.rounds, *[lambda loader=loader: seconds(
+    heads = [f"article, {count} | ours, {count} | ratio" for count in
+             (f"{n} thread{'s' * (n > 1)}" for n in THREADS)]
+    print(f"| ms | {' | '.join(heads)} |")
+    print("| --- |" + " --: |" * 3 * len(THREADS))
+    for name, recipe in networks():
+        compare_steps(name, recipe, train_loaders, options)
+    for name, recipe in networks():
+        compare_tests(name, recipe, test_loaders, options)
+    print_row("a batch of ten from the loader", options, *[
+        lambda loader=loader: seconds(
             list, some_batches(loader, options.steps)) / options.steps
-            for loader in train_loaders]))
+        for loader in train_loaders])
     compare_extended((extended, train_loaders[1]), options)
 
 
@@ -205,12 +220,11 @@ def main(argv=None):
     extended = common.get_extended_train_loader()
     extending, added = time.perf_counter() - start, megabytes() - before
     print_table(options, extended)
-    print(f"To extend the data took {extending:.2f} s and {added:.0f} MB on "
+    print(f"Extending the data took {extending:.2f} s and {added:.0f} MB on "
           f"top of {before:.0f} MB; the whole benchmark used at most "
-          f"{megabytes():,.0f} MB.\n\nMeasured on {common.processor()} with "
-          f"{torch.get_num_threads()} threads, torch {torch.__version__}: "
-          f"medians of {options.rounds} rounds, of {options.steps} steps each "
-          "in training.")
+          f"{megabytes():,.0f} MB.\n\nMeasured on {processor()}, torch "
+          f"{torch.__version__}: medians of {options.rounds} rounds, of "
+          f"{options.steps} steps each in training.")
 
 
 if __name__ == "__main__":

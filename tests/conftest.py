@@ -1,15 +1,10 @@
-"""What the tests share: the project on the path, and tiny real data."""
-
-import sys
-from pathlib import Path
+"""What the tests share: tiny real data, and a seed."""
 
 import pytest
 import torch
 from torch.utils.data import Subset
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import common  # noqa: E402
+import common
 
 
 @pytest.fixture(scope="session")

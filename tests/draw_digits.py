@@ -22,8 +22,9 @@ RESULTS, FOLDER = ROOT / "results", ROOT / "tests" / "digits"
 sys.path[:0] = str(ROOT), str(RESULTS)
 
 import figures  # noqa: E402
-from common import TO_FLOAT, load_weights, predict  # noqa: E402
+from common import TO_FLOAT, predict  # noqa: E402
 from extras.digits import read_digit  # noqa: E402
+from extras.runs import load_weights  # noqa: E402
 from pytorch_mnist_convnet import (  # noqa: E402
     ConvNetTwoConvTwoDenseLayersWithDropout)
 

@@ -1,6 +1,15 @@
 """The benchmark still runs; what it measures is for people to read."""
 
 import benchmark
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def same_threads_afterwards():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_it_runs(capsys):
@@ -8,3 +17,5 @@ def test_it_runs(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert sum(": a step" in line for line in lines) == 6
     assert sum(": a test of 50 images" in line for line in lines) == 6
+    columns = {line.count("|") for line in lines if line.startswith("|")}
+    assert columns == {2 + 3 * len(benchmark.THREADS)}

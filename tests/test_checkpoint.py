@@ -1,5 +1,6 @@
 """A run that is interrupted and goes on ends as if it had not been."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import Subset
 
 import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
+from extras.runs import load_weights, read_record
 
 ROOT = Path(convnet.__file__).parent
 RUN = ["--net", "final", "--no-extend_data", "--epochs", "4",
-       "--train-size", "100", "--test-size", "100", "--device", "cpu"]
+       "--train-size", "100", "--test-size", "100"]
 KILLED_IN_FSYNC = """
 import os, signal, sys
 whole = int(sys.argv[1])
@@ -57,171 +58,171 @@ def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, capsys):
                     for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    whole, parts = (common.read_record(tmp_path / f"{name}.json")
+    whole, parts = (read_record(tmp_path / f"{name}.json")
                     for name in ("whole", "parts"))
     assert len(parts["seconds"]) == 4
     del whole["seconds"], parts["seconds"]
     assert whole == parts
 
 
-@pytest.fixture
-def train(tiny_train_loader, tiny_test_loader):
-    def train(num_epochs=2, net_class=dense.Net, lr=0.5, seed=0, **changed):
-        torch.manual_seed(seed)
-        net = net_class()
-        options = {"train_loader": tiny_train_loader,
-                   "test_loader": tiny_test_loader, **changed}
-        return net, common.train_and_test_network(net, num_epochs, lr,
-                                                  **options)
-    return train
+# In Python
 
-
-@pytest.mark.parametrize("net_class", [
-    dense.Net, convnet.ConvNetTwoConvTwoDenseLayersWithDropout])
-def test_from_the_repl(train, tmp_path, net_class):
-    path = tmp_path / "run.pt"
-    whole, accuracies = train(3, net_class)
-    train(1, net_class, checkpoint=path)
-    parts, parts_accuracies = train(3, net_class, checkpoint=str(path))
-    assert accuracies == parts_accuracies
-    for a, b in zip(whole.parameters(), parts.parameters()):
-        assert torch.equal(a, b)
-
-
-def test_any_optimizer_goes_on(tiny_train_loader, tiny_test_loader, tmp_path):
-    def train(num_epochs, checkpoint=None):
+def test_training_goes_on_after_the_epochs_of_a_history(tiny_train_loader,
+                                                        tiny_test_loader):
+    def train(*epochs):
         torch.manual_seed(0)
-        net = dense.Net()
-        adam = torch.optim.Adam(net.parameters())
-        common.train_network(net, tiny_train_loader, num_epochs,
-                             dense.mean_squared_error, adam, tiny_test_loader,
-                             checkpoint)
-        return net.hidden_layer.weight
+        net, history = dense.Net(), {}
+        for num_epochs in epochs:
+            accuracies = dense.run_network(
+                net, num_epochs, train_loader=tiny_train_loader,
+                test_loader=tiny_test_loader, history=history)
+        del history["seconds"]
+        return net.hidden_layer.weight, accuracies, history
 
-    whole = train(3)
-    train(2, tmp_path / "run.pt")
-    assert torch.equal(whole, train(3, tmp_path / "run.pt"))
+    weights, accuracies, history = train(3)
+    parts, parts_accuracies, parts_history = train(1, 3, 3)
+    assert torch.equal(weights, parts)
+    assert parts_accuracies == accuracies and len(accuracies) == 3
+    assert parts_history == history
 
 
-def test_a_finished_run_only_tests(train, tmp_path, capsys):
-    _, accuracies = train(checkpoint=tmp_path / "run.pt")
+def test_a_function_is_called_after_each_epoch(tiny_train_loader,
+                                               tiny_test_loader):
+    history, lengths = {}, []
+    dense.run_network(
+        dense.Net(), 2, train_loader=tiny_train_loader,
+        test_loader=tiny_test_loader, history=history,
+        after_epoch=lambda: lengths.append(
+            {len(values) for values in history.values()}))
+    assert lengths == [{1}, {2}]
+
+
+# From the command line
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a script on thirty images, with a checkpoint."""
+    def run(*flags, script=dense, name="run.pt"):
+        script.main(["--epochs", "2", "--train-size", "30", "--test-size",
+                     "20", "--checkpoint", str(tmp_path / name), *flags])
+    return run
+
+
+def refused(run, capsys, *flags, **options):
+    """Returns the message with which a run is refused."""
     capsys.readouterr()
-    assert train(checkpoint=tmp_path / "run.pt")[1] == accuracies
-    assert capsys.readouterr().out == (
-        f"Resuming {tmp_path / 'run.pt'} after epoch 2/2\n"
-        f"\nTest data results: {accuracies[-1]}\n")
+    with pytest.raises(SystemExit) as stop:
+        run(*flags, **options)
+    assert stop.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == "" or output.out.count("\n") == 1  # the settings
+    return output.err
 
 
-@pytest.mark.parametrize("other, name", [
-    ({"net_class": convnet.ConvNetSimple}, "net was Net, not ConvNetSimple"),
-    ({"lr": 0.25}, "lr was 0.5, not 0.25"),
-    ({"wd": 0.25}, "weight_decay was 0, not 0.25"),
-    ({"seed": 3}, "seed was 0, not 3"),
-    ({"loss_function": dense.mean_squared_error},
-     "loss was CrossEntropyLoss, not mean_squared_error"),
-    ({"num_epochs": 1}, "has 2 epochs, more than the 1"),
-])
-def test_another_run_is_refused(train, tmp_path, other, name):
-    train(checkpoint=tmp_path / "run.pt")
+def test_a_finished_run_only_tests(run, tmp_path, capsys):
+    run()
+    first = capsys.readouterr().out.splitlines()
+    run()
+    assert capsys.readouterr().out.splitlines() == [
+        first[0], f"Resuming {tmp_path / 'run.pt'} after epoch 2/2",
+        "", first[-1]]
+
+
+def test_more_epochs_extend_a_run(run, tmp_path):
+    run("--epochs", "3", "--save", str(tmp_path / "whole"), name="other.pt")
+    run()
+    run("--epochs", "3", "--save", str(tmp_path / "parts"))
+    whole, parts = (torch.load(tmp_path / name) for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.parametrize("flags, complaint", [
+    ("--lr 0.25", "lr was 3.0, not 0.25"),
+    ("--wd 0.25", "wd was 0, not 0.25"),
+    ("--seed 3", "seed was 0, not 3"),
+    ("--train-size 31", "train_size was 30, not 31"),
+    ("--test-size 21", "test_size was 20, not 21"),
+    ("--extend_data", "extend_data was False, not True"),
+    ("--threads 2", "threads was 1, not 2"),
+    ("--epochs 1", "has 2 epochs, more than the 1")])
+def test_another_run_is_refused(run, tmp_path, capsys, flags, complaint):
+    run()
     before = (tmp_path / "run.pt").read_bytes()
-    with pytest.raises(ValueError, match=f"run.pt.*{name}"):
-        train(checkpoint=tmp_path / "run.pt", **other)
+    error = refused(run, capsys, *flags.split())
+    assert complaint in error and "run.pt" in error
     assert (tmp_path / "run.pt").read_bytes() == before
 
 
-def test_a_checkpoint_without_losses_goes_on(train, tmp_path):
-    """One that was written before the history kept them."""
-    path, history = tmp_path / "run.pt", {}
-    whole, _ = train(3, history=history)
-    train(2, checkpoint=path)
-    saved = torch.load(path, weights_only=True)
-    del saved["history"]["loss"]
-    torch.save(saved, path)
-    resumed = {}
-    parts, _ = train(3, checkpoint=path, history=resumed)
-    assert resumed["loss"] == [None, None, history["loss"][2]]
-    assert resumed["test_accuracy"] == history["test_accuracy"]
-    for a, b in zip(whole.parameters(), parts.parameters()):
-        assert torch.equal(a, b)
+def test_another_net_is_refused(run, capsys):
+    run()
+    error = refused(run, capsys, script=convnet)
+    assert "net was Net, not ConvNetSimple" in error
 
 
-def test_another_number_of_threads_is_told(train, tmp_path, capsys):
-    before = torch.get_num_threads()
-    train(1, checkpoint=tmp_path / "run.pt")
-    try:
-        torch.set_num_threads(before + 1)
-        train(2, checkpoint=tmp_path / "run.pt")
-    finally:
-        torch.set_num_threads(before)
-    assert f"Threads: {before} before, {before + 1} now" in (
-        capsys.readouterr().out)
-    train(3, checkpoint=tmp_path / "run.pt")
-    assert f"Threads: {before + 1} before, {before} now" in (
-        capsys.readouterr().out)
-    train(4, checkpoint=tmp_path / "run.pt")
-    assert "Threads" not in capsys.readouterr().out
+def test_equal_settings_written_otherwise(run):
+    run("--lr", "1")
+    run("--lr", "1.0", "--wd", "0.0", "--epochs", "3")
 
 
-def test_equal_settings_written_otherwise(train, tmp_path):
-    train(1, lr=1, wd=0, checkpoint=tmp_path / "run.pt")
-    train(2, lr=1.0, wd=0.0, checkpoint=tmp_path / "run.pt")
-
-
-@pytest.mark.parametrize("kind", ["train", "test"])
-@pytest.mark.parametrize("change", ["size", "batch size", "extended"])
-def test_other_data_is_refused(train, train_data, tmp_path, kind, change):
-    train(checkpoint=tmp_path / "run.pt")
-    n, batch_size, data = 200 if kind == "train" else 100, 10, train_data
-    if change == "size":
-        n = 50
-    if change == "batch size":
-        batch_size = 20
-    if change == "extended":
-        data = common.get_extended_dataset()
-    loader = common.get_loader(Subset(data, range(n)), batch_size)
-    with pytest.raises(ValueError, match=f"run.pt.*{kind}.* data was"):
-        train(checkpoint=tmp_path / "run.pt", **{f"{kind}_loader": loader})
+def test_a_checkpoint_of_an_older_release(run, tmp_path, capsys):
+    run()
+    saved = torch.load(tmp_path / "run.pt")
+    torch.save({**saved, "optimizer": {}}, tmp_path / "run.pt")
+    assert "run.pt was written by an older release; finish its run with" in (
+        refused(run, capsys))
 
 
 @pytest.mark.parametrize("damage", [
-    "empty", "truncated", "flipped", "text", "a saved net"])
-def test_a_damaged_checkpoint_is_refused(train, tmp_path, damage):
+    "empty", "truncated", "flipped", "text", "a list", "a saved net",
+    "no random state"])
+def test_a_damaged_checkpoint_is_refused(run, tmp_path, capsys, damage):
     path = tmp_path / "run.pt"
-    net, _ = train(checkpoint=path)
-    content = bytearray(path.read_bytes())
+    run()
+    content, saved = bytearray(path.read_bytes()), torch.load(path)
     if damage == "flipped":
         content[len(content) // 2] ^= 1
     path.write_bytes({"empty": b"", "truncated": content[:-100],
-                      "flipped": content, "text": b"hello"}.get(damage, b""))
-    if damage == "a saved net":
-        torch.save(net.state_dict(), path)
+                      "flipped": content}.get(damage, b"hello"))
+    others = {"a list": [3], "a saved net": dense.Net().state_dict(),
+              "no random state": {**saved, "random": {"cpu": torch.ones(3)}}}
+    if damage in others:
+        torch.save(others[damage], path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="run.pt is damaged or not"):
-        train(checkpoint=path)
+    assert "run.pt is damaged or not a checkpoint" in refused(run, capsys)
     assert path.read_bytes() == before
 
 
-def test_a_diverged_epoch_is_not_written(train, tmp_path):
-    def loss(scores, labels):
-        return scores.sum() / next(divisors)
-
-    path = tmp_path / "run.pt"
-    divisors = iter([1e6] * 40 + [0] * 20)  # for two and one epochs of 20
-    train(2, checkpoint=path, loss_function=loss)
-    before = path.read_bytes()
-    with pytest.raises(FloatingPointError):
-        train(3, checkpoint=path, loss_function=loss)
-    assert path.read_bytes() == before
+def test_a_diverged_epoch_is_not_kept(run, tmp_path):
+    with pytest.raises(SystemExit):
+        run("--net", "relu", "--lr", "1e20", script=convnet)
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("path", ["missing/run.pt", "."])
-def test_a_path_that_cannot_be_written(train, tmp_path, path, capsys):
-    with pytest.raises(ValueError, match="cannot write"):
-        train(checkpoint=tmp_path / path)
-    assert capsys.readouterr().out == ""  # not even one epoch
-
-
-def test_it_is_loaded_without_pickled_code(train, tmp_path):
-    train(checkpoint=tmp_path / "run.pt")
+def test_it_is_loaded_without_pickled_code(run, tmp_path):
+    run()
     saved = torch.load(tmp_path / "run.pt", weights_only=True)
     assert len(saved["history"]["test_accuracy"]) == 2
+
+
+def test_it_is_no_file_of_weights(run, tmp_path):
+    run()
+    with pytest.raises(ValueError, match="is a checkpoint; to get weights"):
+        load_weights(dense.Net(), tmp_path / "run.pt")
+
+
+def test_it_keeps_its_mode(run, tmp_path):
+    run("--epochs", "1")
+    (tmp_path / "run.pt").chmod(0o600)
+    run()
+    assert (tmp_path / "run.pt").stat().st_mode & 0o777 == 0o600
+
+
+def test_its_name_may_be_one_that_the_terminal_cannot_print(run, tmp_path):
+    run(name="für.pt")
+    resumed = subprocess.run(
+        [sys.executable, dense.__file__, "--epochs", "2", "--train-size", "30",
+         "--test-size", "20", "--checkpoint", str(tmp_path / "für.pt")],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True,
+        text=True)
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert r"f\xfcr.pt after epoch 2/2" in resumed.stdout

@@ -1,7 +1,7 @@
 """The scripts as they are run: what they print, write and refuse."""
 
 import os
-import signal
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +13,9 @@ from torch.utils.data import Subset
 import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
+from extras import command_line, runs
 
-SMOKE = ["--epochs", "2", "--train-size", "30", "--test-size", "20",
-         "--device", "cpu"]
+SMOKE = ["--epochs", "2", "--train-size", "30", "--test-size", "20"]
 SCRIPTS = Path(convnet.__file__).parent
 
 
@@ -24,11 +24,12 @@ def recipe(monkeypatch):
     """Returns what a command line makes of the arguments, without a run."""
     def recipe(script, *argv):
         seen = []
-        monkeypatch.setattr(common, "train_and_keep",
+        monkeypatch.setattr(command_line, "train_and_keep",
                             lambda *args: seen.append(args))
         script.main(list(argv))
-        (args, net_class, _), = seen
-        return (net_class.__name__, args.epochs, args.lr, args.wd,
+        (args, recipe), = seen
+        assert (args.device, args.threads, args.seed) == ("cpu", 1, 0)
+        return (recipe.net_class.__name__, args.epochs, args.lr, args.wd,
                 args.extend_data)
     return recipe
 
@@ -46,6 +47,10 @@ def recipe(monkeypatch):
      ("ConvNetTwoConvTwoDenseLayersWithDropout", 3, 0.25, 0.5, False)),
     ("--net relu --extend_data --wd 0",
      ("ConvNetTwoConvLayersReLU", 60, 0.03, 0, True)),
+    ("--net relu --extend-data",
+     ("ConvNetTwoConvLayersReLU", 60, 0.03, 0.00005, True)),
+    ("--net 2dense --no-extend-data",
+     ("ConvNetTwoConvTwoDenseLayers", 60, 0.03, 0.00005, False)),
 ])
 def test_recipes(recipe, argv, expected):
     assert recipe(convnet, *argv.split()) == expected
@@ -65,7 +70,7 @@ def test_a_run_and_what_it_leaves(script, tmp_path, capsys, test_data):
     assert "seed 5" in header and "cpu" in header
     assert output.err == ""
 
-    record = common.read_record(record)
+    record = runs.read_record(record)
     assert [first, second, empty, last] == [
         f"Test data results: {record['test_accuracy'][0]}, Epoch 1/2",
         f"Test data results: {record['test_accuracy'][1]}, Epoch 2/2",
@@ -99,7 +104,7 @@ def test_the_seed_decides_the_weights(tmp_path):
 
 
 def test_the_repl_does_what_the_command_line_does(tmp_path, train_data):
-    dense.main([*SMOKE, "--train-size", "200",
+    dense.main([*SMOKE, "--train_size", "200", "--test_size", "20",
                 "--save", str(tmp_path / "net.pt")])
     torch.manual_seed(0)
     net = dense.Net()
@@ -113,7 +118,7 @@ def test_the_repl_does_what_the_command_line_does(tmp_path, train_data):
 def test_sizes_are_counted_before_extension(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        common, "train_and_test_network",
+        command_line, "train_and_test_network",
         lambda net, *args, **kwargs: seen.append(args))
     convnet.main([*SMOKE, "--extend_data"])
     train_loader, test_loader = seen[0][4:6]
@@ -132,17 +137,18 @@ BAD = {  # arguments: words of the message
     "--wd -1": "--wd -1.0 is not from 0",
     "--wd inf": "--wd inf is not",
     "--seed -1": "--seed -1 is not from 0",
-    "--train-size 0": "--train-size 0 is not from 1 to 60000",
-    "--train-size 60001": "--train-size 60001 is not from 1 to 60000",
-    "--test-size 0": "--test-size 0 is not from 1 to 10000",
-    "--test-size 10001": "--test-size 10001 is not from 1 to 10000",
+    "--train-size 0": "--train_size 0 is not from 1 to 60000",
+    "--train-size 60001": "--train_size 60001 is not from 1 to 60000",
+    "--test_size 0": "--test_size 0 is not from 1 to 10000",
+    "--test-size 10001": "--test_size 10001 is not from 1 to 10000",
+    "--threads 0": "--threads 0 is not from 1",
     "--device tpu": "invalid choice: 'tpu'",
     "--save missing/net.pt": "cannot write missing/net.pt: there is no folder",
     "--record .": "cannot write",
     "--checkpoint ": "cannot write",
     "--save /dev/null": "cannot write",
     "--save /proc/net.pt": "cannot write",
-    f"--save {'x' * 255}": "cannot write",
+    f"--save {'x' * 256}": "cannot write",
     "--save x.pt --record x.pt": "must name different files",
     "--frobnicate": "unrecognized arguments",
 }
@@ -151,8 +157,6 @@ BAD = {  # arguments: words of the message
 @pytest.mark.parametrize("arguments", BAD)
 @pytest.mark.parametrize("script", [convnet, dense])
 def test_bad_input(script, arguments, tmp_path, monkeypatch, capsys):
-    if script is dense and "--net" in arguments:
-        pytest.skip("there is but one")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as error:
         script.main(arguments.split(" "))
@@ -177,25 +181,24 @@ def test_a_link_stays_a_link(tmp_path):
     assert link.is_symlink() and (tmp_path / "net.pt").is_file()
 
 
-def test_a_full_disk_is_told(monkeypatch, tmp_path, capsys):
-    def full(*args):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("full", ["net.pt", "run.json"])
+def test_one_file_is_written_if_the_disk_is_full_for_the_other(
+        monkeypatch, tmp_path, capsys, full):
+    def replacing(path):
+        if Path(path).name == full:
+            raise OSError(28, "No space left on device")
+        return write(path)
 
-    monkeypatch.setattr("os.fsync", full)
+    write = runs.replacing
+    monkeypatch.setattr(runs, "replacing", replacing)
     with pytest.raises(SystemExit) as error:
-        dense.main([*SMOKE, "--save", str(tmp_path / "net.pt")])
+        dense.main([*SMOKE, "--save", str(tmp_path / "net.pt"),
+                    "--record", str(tmp_path / "run.json")])
     assert error.value.code == 1
-    assert "No space left" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_checkpoint_of_another_run(tmp_path, capsys):
-    path = ["--checkpoint", str(tmp_path / "run.pt")]
-    dense.main([*SMOKE, *path])
-    with pytest.raises(SystemExit) as error:
-        dense.main([*SMOKE, *path, "--lr", "1"])
-    assert error.value.code == 2
-    assert "lr was 3.0, not 1.0" in capsys.readouterr().err
+    line, = capsys.readouterr().err.splitlines()
+    assert "No space left" in line
+    file, = tmp_path.iterdir()
+    assert file.name in {"net.pt", "run.json"} - {full}
 
 
 def test_damaged_data(monkeypatch, tmp_path, capsys):
@@ -220,38 +223,27 @@ def test_divergence(capsys):
     assert "nan" in line and "Epoch 1/2" in line and "lower learning" in line
 
 
-def test_ctrl_c(monkeypatch, capsys):
+@pytest.mark.parametrize("flags, kept", [
+    (["--checkpoint", "run.pt"], "the same command goes on"),
+    ([], "--checkpoint FILE would have kept")])
+def test_ctrl_c(monkeypatch, tmp_path, capsys, flags, kept):
     def interrupt(*args):
         raise KeyboardInterrupt
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(common, "train_epoch", interrupt)
     with pytest.raises(SystemExit) as error:
-        convnet.main(SMOKE)
+        convnet.main([*SMOKE, *flags])
     assert error.value.code == 130
-    assert capsys.readouterr().err.strip().endswith("interrupted")
+    empty, line = capsys.readouterr().err.split("\n", 1)
+    assert empty == "" and "interrupted; " in line and kept in line
 
 
-SIGNALLED = """
-import builtins, os, runpy, signal, sys
-real = builtins.__import__
-def interrupt(name, *args, **kwargs):
-    if name.startswith("torch."):  # while torch is imported
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-        except BaseException:  # some libraries swallow it
-            pass
-    return real(name, *args, **kwargs)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-builtins.__import__ = interrupt
-runpy.run_path(sys.argv[1], run_name="__main__")
-"""
-
-
-@pytest.mark.parametrize("script", [convnet, dense])
-def test_ctrl_c_during_the_imports(script):
-    run = subprocess.run([sys.executable, "-c", SIGNALLED, script.__file__],
-                         capture_output=True, text=True)
-    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
+def test_main_comes_back_and_leaves_the_threads(capsys):
+    threads = torch.get_num_threads()
+    assert dense.main([*SMOKE, "--threads", str(threads + 1)]) is None
+    assert f"threads {threads + 1}" in capsys.readouterr().out
+    assert torch.get_num_threads() == threads
 
 
 def test_a_closed_pipe():
@@ -262,6 +254,16 @@ def test_a_closed_pipe():
         run = subprocess.run([sys.executable, dense.__file__, *SMOKE],
                              stdout=pipe, stderr=subprocess.PIPE, text=True)
     assert (run.returncode, run.stderr) == (141, "")
+
+
+def test_a_closed_stderr(tmp_path):
+    """As after 2>&-: Python then has no sys.stderr."""
+    run = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, dense.__file__,
+         *SMOKE, "--checkpoint", str(tmp_path / "run.pt")],
+        stdout=subprocess.PIPE, text=True)
+    assert run.returncode == 0 and "Epoch 2/2" in run.stdout
+    assert (tmp_path / "run.pt").exists()
 
 
 def test_help_tells_the_recipes(capsys):
@@ -281,23 +283,56 @@ import torch
 before = torch.get_rng_state()
 import backprop_manual_calculation, backprop_pytorch
 import common, pytorch_mnist_convnet, pytorch_mnist_dense
+import extras.command_line, extras.digits, extras.runs
 assert torch.equal(torch.get_rng_state(), before)
 assert not [o for o in opened if o[0] != "open" or "MNIST/raw" in o[1]
             or "ubyte" in o[1]], opened
 """
+FIVE = """
+from pytorch_mnist_convnet import train_and_test_network, ConvNetSimple
+from pytorch_mnist_dense import Net, run_network
+from common import get_dataset, get_loader
+from torch.utils.data import Subset
+some = get_loader(Subset(get_dataset(), range(20)))
+train_and_test_network(ConvNetSimple(), 1, train_loader=some, test_loader=some)
+run_network(Net(), 1, train_loader=some, test_loader=some)
+import backprop_manual_calculation, backprop_pytorch
+"""
 
 
-def test_imports_touch_nothing(tmp_path):
-    """Scripts without their data, from an empty folder."""
-    scripts, here = tmp_path / "scripts", tmp_path / "here"
-    scripts.mkdir()
-    here.mkdir()
-    for script in SCRIPTS.glob("*.py"):
-        (scripts / script.name).write_text(script.read_text())
-    before = sorted(scripts.iterdir())
-    run = subprocess.run(
-        [sys.executable, "-c", IMPORTS], cwd=here, capture_output=True,
+def run_code(code, scripts, here):
+    """Returns a run of Python code that imports from a folder of scripts."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=here, capture_output=True,
         env={**os.environ, "PYTHONPATH": str(scripts),
              "PYTHONDONTWRITEBYTECODE": "1"}, text=True)
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    """A folder with the owner's five files alone, beside an empty one."""
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (tmp_path / "here").mkdir()
+    for script in SCRIPTS.glob("*.py"):
+        shutil.copy(script, scripts)
+    return scripts
+
+
+def test_imports_touch_nothing(scripts):
+    """Scripts without their data, from an empty folder."""
+    shutil.copytree(SCRIPTS / "extras", scripts / "extras",
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    before = sorted(scripts.rglob("*"))
+    here = scripts.parent / "here"
+    run = run_code(IMPORTS, scripts, here)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
-    assert sorted(scripts.iterdir()) == before and not list(here.iterdir())
+    assert sorted(scripts.rglob("*")) == before and not list(here.iterdir())
+
+
+def test_the_five_files_and_the_data_train_alone(scripts):
+    assert len(list(scripts.iterdir())) == 5
+    (scripts / "data").symlink_to(SCRIPTS / "data")
+    run = run_code(FIVE, scripts, scripts.parent / "here")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.count("Test data results: ") == 4

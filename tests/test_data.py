@@ -2,9 +2,11 @@
 
 import gzip
 import hashlib
+import itertools
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
@@ -89,26 +91,74 @@ def test_train_loader_gives_every_image_once_in_new_order(train_data):
     assert not torch.equal(*epochs)
 
 
-def test_batches_are_the_items_of_the_dataset(train_data):
-    some = Subset(Subset(train_data, range(100, 200)), [5, 3, 99])
-    (images, labels), = common.get_loader(some, shuffle=False)
-    for i, (image, label) in enumerate(some):
-        assert torch.equal(images[i], image) and labels[i] == label
+def with_targets(change):
+    """Returns a change of MNIST's targets as a case of the test below."""
+    def changed(data):
+        data.targets = change(data.targets)
+        return data
+    return changed
 
 
-@pytest.mark.parametrize("indices", [
-    [-1, -2], np.arange(20)[::-1], torch.tensor([3, 1]),
-    {0: 5, 1: 7}, range(3)])
-def test_any_indices_of_a_subset_will_do(train_data, indices):
-    some = Subset(train_data, indices)
-    labels = torch.cat([labels for _, labels
-                        in common.get_loader(some, shuffle=False)])
-    assert labels.tolist() == [some[i][1] for i in range(len(indices))]
+CASES = {  # name: MNIST -> a dataset, or (dataset, more options of the loader)
+    "all": lambda data: data,
+    "range": lambda data: Subset(data, range(3)),
+    "list": lambda data: Subset(data, [5, 3, 99]),
+    "negative": lambda data: Subset(data, [-1, -2]),
+    "numpy": lambda data: Subset(data, np.arange(20)[::-1]),
+    "list of numpy": lambda data: Subset(data, list(np.arange(20))),
+    "int32": lambda data: Subset(data, np.arange(20, dtype=np.int32)),
+    "uint8": lambda data: Subset(data, np.arange(20, dtype=np.uint8)),
+    "tensor": lambda data: Subset(data, torch.tensor([3, 1])),
+    "dict": lambda data: Subset(data, {0: 5, 1: 7}),
+    "nested": lambda data: Subset(Subset(data, range(50, 80)), [-1, 5]),
+    "mask": lambda data: Subset(data, data.targets == 7),
+    "list of bools": lambda data: Subset(data, [True, False, True]),
+    "floats": lambda data: Subset(data, [0.0, 1.0]),
+    "column": lambda data: Subset(data, np.arange(6).reshape(3, 2)),
+    "beyond": lambda data: Subset(data, [*range(30), 60_000]),
+    "none": lambda data: Subset(data, []),
+    "no integers": lambda data: Subset(data, np.arange(0)),
+    "targets in a list": with_targets(lambda targets: targets.tolist()),
+    "targets of numpy": with_targets(lambda targets: targets.numpy()),
+    "targets of int32": with_targets(lambda targets: targets.int()),
+    "targets in a column": with_targets(lambda targets: targets[:, None]),
+    "too few targets": with_targets(lambda targets: targets[:25]),
+    "drop_last": lambda data: (Subset(data, range(25)), {"drop_last": True}),
+    "collate_fn": lambda data: (data, {"collate_fn": len}),
+    "batch_sampler": lambda data: (
+        data, {"batch_sampler": [[3, 1], [4]], "batch_size": 1}),
+    "sampler": lambda data: (data, {"sampler": [3, "one"]}),
+    "no batches": lambda data: (data, {"batch_size": None}),
+}
 
 
-def test_a_subset_beyond_the_data_is_told(train_data):
-    with pytest.raises(IndexError):
-        list(common.get_loader(Subset(train_data, [60_000])))
+def all_batches(loader):
+    """Returns up to five of a loader's batches, and the type of its error."""
+    batches = []
+    try:
+        for batch in itertools.islice(loader, 5):
+            batches.append(batch)
+    except Exception as error:
+        return batches, type(error)
+    return batches, None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", CASES)
+def test_the_fast_loader_is_the_slow_one_only_faster(case, dtype, monkeypatch):
+    found = CASES[case](common.get_dataset(train=False))
+    dataset, options = found if type(found) is tuple else (found, {})
+    options = {"batch_size": 10, **options}
+    torch.set_default_dtype(dtype)
+    try:
+        (fast, error), (slow, expected) = (
+            all_batches(loader(dataset, **options))
+            for loader in (common.Loader, DataLoader))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert error is expected and len(fast) == len(slow)
+    for ours, theirs in zip(fast, slow):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_code_of_others_is_not_skipped(train_data):
@@ -235,13 +285,13 @@ def test_a_new_root_is_filled_by_download(tmp_path, mirror):
     assert len(common.get_dataset(tmp_path / "new", train=False)) == 10_000
 
 
-def test_a_failed_download_is_told(root, damaged, monkeypatch):
+def test_a_failed_download_says_what_to_restore(root, damaged, monkeypatch):
     monkeypatch.setattr(MNIST, "mirrors", ["file:///nowhere/"])
     with pytest.raises(RuntimeError, match=f"{LABELS}.*git checkout"):
         common.get_dataset(root, train=False)
 
 
-def test_a_damaged_file_without_archive_is_told(root):
+def test_a_damaged_file_without_archive_stays_and_is_named(root):
     common.get_dataset(root)
     file = root / "MNIST" / "raw" / LABELS
     Path(f"{file}.gz").unlink()
@@ -260,6 +310,24 @@ def test_two_runs_can_start_at_once(root):
             for _ in range(2)]
     assert [run.communicate()[0] for run in runs] == ["loaded\n"] * 2
     assert all(map(is_whole, (root / "MNIST" / "raw").glob("*-ubyte")))
+
+
+def test_two_threads_can_start_at_once(root):
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda _: common.get_dataset(root), range(4)))
+    assert [len(dataset) for dataset in loaded] == [60_000] * 4
+    assert all(map(is_whole, (root / "MNIST" / "raw").glob("*-ubyte")))
+    assert not list(root.rglob("*.tmp"))
+
+
+def test_a_folder_that_cannot_be_written(root, monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied", str(root))
+
+    monkeypatch.setattr(common, "TemporaryDirectory", refuse)
+    with pytest.raises(RuntimeError, match="cannot get MNIST: .*Permission "
+                       "denied.*; .*raw must be writable"):
+        common.get_dataset(root)
 
 
 def test_the_archives_are_the_published_ones():

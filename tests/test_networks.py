@@ -1,4 +1,4 @@
-"""The six networks: sizes, and their outputs computed another way."""
+"""The networks: sizes, and their outputs computed another way."""
 
 import numpy as np
 import pytest
@@ -120,18 +120,29 @@ def test_receptive_field_is_16_pixels_4_apart():
 
 
 def test_the_recipes_are_the_published_ones():
-    rows = {name: row[:5] for name, row in convnet.EXPERIMENTS.items()}
+    final = convnet.ConvNetTwoConvTwoDenseLayersWithDropout
+    relu = convnet.ConvNetTwoConvLayersReLU
+    rows = {name: recipe[:5] for script in (dense, convnet)
+            for name, recipe in script.EXPERIMENTS.items()}
     assert rows == {
-        "dense": ("dense", 30, 3.0, 0, False),
-        "basic_conv": ("simple", 60, 0.1, 0, False),
-        "dbl_conv": ("2conv", 60, 0.1, 0, False),
-        "dbl_conv_relu_wd0.1": ("relu", 60, 0.03, 0.1, False),
-        "dbl_conv_relu_wd0.00002": ("relu", 60, 0.03, 0.1 / 5000, False),
-        "dbl_conv_relu": ("relu", 60, 0.03, 0.00005, False),
-        "expanded_data": ("relu", 60, 0.03, 0.00005, True),
-        "expanded_data_double_fc": ("2dense", 60, 0.03, 0.00005, True),
-        "double_fc_dropout_lr0.03": ("final", 40, 0.03, 0, True),
-        "double_fc_dropout": ("final", 40, 0.005, 0, True),
+        "dense": (dense.Net, 30, 3.0, 0, False),
+        "basic_conv": (convnet.ConvNetSimple, 60, 0.1, 0, False),
+        "dbl_conv": (convnet.ConvNetTwoConvLayers, 60, 0.1, 0, False),
+        "dbl_conv_relu_wd0.1": (relu, 60, 0.03, 0.1, False),
+        "dbl_conv_relu_wd0.00002": (relu, 60, 0.03, 0.1/5000, False),
+        "dbl_conv_relu": (relu, 60, 0.03, 0.00005, False),
+        "expanded_data": (relu, 60, 0.03, 0.00005, True),
+        "expanded_data_double_fc": (
+            convnet.ConvNetTwoConvTwoDenseLayers, 60, 0.03, 0.00005, True),
+        "double_fc_dropout_lr0.03": (final, 40, 0.03, 0, True),
+        "double_fc_dropout": (final, 40, 0.005, 0, True),
     }
-    for net, (_, name) in convnet.NETS.items():
-        assert convnet.EXPERIMENTS[name].net == net
+
+
+def test_only_the_dense_network_of_chapter_1_has_another_loss():
+    for script in dense, convnet:
+        for name, recipe in script.EXPERIMENTS.items():
+            first = name == "dense"
+            assert recipe.scores is not first
+            assert isinstance(recipe.loss_function,
+                              nn.CrossEntropyLoss) is not first

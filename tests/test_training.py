@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Subset
 import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
+from pytorch_mnist_convnet import (
+    ConvNetTwoConvTwoDenseLayersWithDropout as Final)
 from pytorch_mnist_convnet import train_and_test_network
 
 CONVNETS = {  # class: (epochs, lr, wd, factor of the initial weights)
@@ -100,18 +102,41 @@ def test_history_keeps_the_mean_loss_of_each_epoch(train_data,
     assert len(history["seconds"]) == 2
 
 
-def test_the_bar_shows_the_loss_and_goes_away(monkeypatch, tiny_test_loader):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
+
+def test_the_bar_shows_loss_and_run_and_goes_away(monkeypatch,
+                                                  tiny_test_loader):
     monkeypatch.setattr(sys, "stderr", Terminal())
     batches = [(torch.rand(10, 1, 28, 28), torch.arange(10))] * 2000
-    dense.run_network(dense.Net(), 1, train_loader=batches,
+    dense.run_network(dense.Net(), 2, train_loader=batches,
                       test_loader=tiny_test_loader)
     bar = sys.stderr.getvalue()
-    assert "Epoch 1/1" in bar and "loss=0." in bar
+    first, second = bar.split("Epoch 2/2", 1)
+    assert "Epoch 1/2" in first and "loss=0." in first
+    assert " 0/4000 " in first and " 2000/4000 " in second  # of the whole run
     assert bar.split("\r")[-2].strip() == ""
+
+
+def test_a_bar_for_batches_without_length(monkeypatch, tiny_test_loader):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([(torch.rand(1, 28, 28), 3)] * 20)
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    dense.run_network(dense.Net(), 1, train_loader=DataLoader(Stream(), 10),
+                      test_loader=tiny_test_loader)
+    assert "Epoch 1/1: 0it" in sys.stderr.getvalue()
+
+
+def test_training_needs_no_stderr(monkeypatch, tiny_train_loader,
+                                  tiny_test_loader):
+    monkeypatch.setattr(sys, "stderr", None)  # as after 2>&-
+    assert len(dense.run_network(
+        dense.Net(), 1, train_loader=tiny_train_loader,
+        test_loader=tiny_test_loader)) == 1
 
 
 def train(net, seed, train_loader, test_loader, **options):
@@ -120,9 +145,6 @@ def train(net, seed, train_loader, test_loader, **options):
     common.train_and_test_network(net, 2, 0.05, train_loader=train_loader,
                                   test_loader=test_loader, **options)
     return weights_of(net)
-
-
-Final = convnet.ConvNetTwoConvTwoDenseLayersWithDropout
 
 
 def test_same_seed_same_weights(tiny_train_loader, tiny_test_loader):
@@ -203,13 +225,83 @@ def test_the_mnist_test_images_are_the_default(tiny_train_loader, capsys):
     assert accuracy == common.test_network(net, common.get_test_loader())
 
 
-def test_an_exhausted_loader_is_told(tiny_train_loader, tiny_test_loader):
+def test_a_loader_without_batches(tiny_train_loader, tiny_test_loader):
     once = iter(list(tiny_train_loader))
     with pytest.raises(ValueError, match="Epoch 2/2.*loader is empty"):
         dense.run_network(dense.Net(), 2, train_loader=once,
                           test_loader=tiny_test_loader)
     with pytest.raises(ValueError, match="test loader is empty"):
         common.test_network(dense.Net(), [])
+
+
+@pytest.mark.parametrize("labels", [
+    torch.zeros(10, 1, dtype=torch.int64), torch.eye(10),
+    torch.eye(10).long(), torch.zeros(10), torch.zeros(9).long(),
+    torch.zeros(10).bool(), [0] * 10],
+    ids=["column", "one-hot", "one-hot int", "float", "too few", "bool",
+         "list"])
+def test_labels_are_one_integer_for_each_image(labels):
+    images, net = torch.rand(10, 1, 28, 28), dense.Net()
+    with pytest.raises(ValueError, match=r"labels must be integers of shape "
+                       r"\(10,\)"):
+        common.test_network(net, [(images, labels)])
+    with pytest.raises(ValueError, match="labels must be integers"):
+        dense.mean_squared_error(net(images), labels)
+
+
+def test_labels_may_be_integers_of_any_size(capsys):
+    images, net = torch.rand(10, 1, 28, 28), dense.Net()
+    answers = common.predict(net, images)
+    for dtype in torch.int32, torch.uint8:
+        assert common.test_network(net, [(images, answers.to(dtype))]) == 1
+        assert dense.mean_squared_error(net(images), answers.to(dtype)) == (
+            dense.mean_squared_error(net(images), answers))
+
+
+def test_outputs_are_those_of_a_test(tiny_test_loader):
+    net, state = Final(), torch.get_rng_state()
+    images = torch.cat([images for images, _ in tiny_test_loader] * 3)
+    outputs = common.compute_outputs(net, images)
+    assert net.training and not outputs.requires_grad
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(outputs, common.compute_outputs(net, images))
+    torch.testing.assert_close(outputs, net.eval()(images).detach())
+    assert torch.equal(common.predict(net, images), outputs.argmax(dim=1))
+
+
+@pytest.mark.parametrize("net", [
+    nn.Sequential(nn.Flatten(), nn.Unflatten(1, (784, 1))),
+    nn.Flatten(0), nn.Flatten(0, 2)], ids=["column", "vector", "rows"])
+def test_outputs_are_a_row_for_each_image(net):
+    images = torch.rand(10, 1, 28, 28)
+    with pytest.raises(ValueError, match="10 images gave outputs of shape"):
+        common.test_network(net, [(images, torch.arange(10))])
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28)])
+def test_one_image_is_no_batch(shape):
+    with pytest.raises(ValueError, match="a batch of one"):
+        common.predict(convnet.ConvNetSimple(), torch.rand(shape))
+
+
+def test_the_mean_loss_of_half_precision(tiny_test_loader):
+    """A sum of thousands of losses is more than bfloat16 can count."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).bfloat16()
+    batches = [(torch.rand(10, 1, 28, 28).bfloat16(), torch.arange(10))]
+    sgd = common.PlainSGD(net.parameters(), lr=0)
+    few, many = (common.train_epoch(net, batches * n, nn.CrossEntropyLoss(),
+                                    sgd) for n in (1, 3000))
+    assert many == pytest.approx(few, rel=1e-3)
+
+
+def test_large_finite_weights_of_half_precision_have_not_diverged():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).half()
+    with torch.no_grad():
+        net[1].weight[:] = 60_000
+    batches = [(torch.zeros(1, 1, 28, 28).half(), torch.tensor([3]))]
+    loss = common.train_epoch(net, batches, nn.CrossEntropyLoss(),
+                              common.PlainSGD(net.parameters(), lr=0))
+    assert loss == pytest.approx(np.log(10), abs=0.1)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -286,9 +378,10 @@ def test_vote_counts_as_numpy_does():
 @pytest.mark.parametrize("predictions", [
     torch.zeros(10, dtype=torch.int64), torch.zeros(0, 10, dtype=torch.int64),
     torch.zeros(2, 10, 10, dtype=torch.int64), torch.zeros(2, 10),
-    torch.tensor([[3, 10]]), torch.tensor([[3, -1]])])
+    torch.tensor([[3, 10]]), torch.tensor([[3, -1]]),
+    [torch.tensor([7, 1]), torch.tensor([7, 2])], [[7, 1], [7, 2]]])
 def test_vote_needs_a_row_of_digits_for_each_net(predictions):
-    with pytest.raises(ValueError, match=r"int64 digits .*\(nets, images\)"):
+    with pytest.raises(ValueError, match=r"int64 digits .*torch.stack\("):
         common.vote(predictions)
 
 

@@ -1,0 +1,206 @@
+"""The records of the runs, the published numbers, and the statistics of both.
+
+A record is EXPERIMENT-seedN.json, as --record wrote it, in this folder.
+"""
+
+import re
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+
+import pytorch_mnist_convnet as convnet
+import pytorch_mnist_dense as dense
+from extras.runs import read_record
+
+RESULTS = Path(__file__).resolve().parent
+
+Published = namedtuple("Published", "nielsen article", defaults=("-", "-"))
+
+PUBLISHED = {  # test accuracies in per cent; the rows of all tables
+    "dense": Published("96.59", "close to 98"),
+    "basic_conv": Published("98.78", "98.97"),
+    "dbl_conv": Published("99.06", "99.05"),
+    "dbl_conv_relu_wd0.1": Published(article="85.31"),
+    "dbl_conv_relu_wd0.00002": Published(),
+    "dbl_conv_relu": Published("99.23", "99.43"),
+    "expanded_data": Published("99.37", "99.51"),
+    "expanded_data_double_fc": Published("99.47"),
+    "double_fc_dropout_lr0.03": Published("99.60",
+                                          "99.64 best, about 99.5 mostly"),
+    "double_fc_dropout": Published(article="99.63"),
+}
+PUBLISHED_VOTE = Published("99.67 (5 nets)")
+EXPERIMENTS = {name: {**dense.EXPERIMENTS, **convnet.EXPERIMENTS}[name]
+               for name in PUBLISHED}
+
+# Experiments that some tables, sentences and figures are about
+RELU, STRONG_DECAY = "dbl_conv_relu", "dbl_conv_relu_wd0.1"
+FINAL, FAST_FINAL = "double_fc_dropout", "double_fc_dropout_lr0.03"
+
+
+# Records
+
+def read_records(labels):
+    """Returns {experiment: [record of each seed]}; ValueError if an experiment
+    has no record, or if a file is not the record that its name says.
+
+    labels (10000,) of the test images
+    """
+    records = {name: [] for name in EXPERIMENTS}
+    for path in sorted(RESULTS.glob("*.json")):
+        record = read_record(path)
+        check_record(path, record, labels)
+        records[path.stem.split("-seed")[0]].append(record)
+    for name, runs in records.items():
+        if not runs:
+            raise ValueError(f"{RESULTS} has no record of {name}")
+    return records
+
+
+def check_record(path, record, labels):
+    """Raises ValueError if a record is not what the name of its path says."""
+    name, _, seed = path.stem.partition("-seed")
+    if name not in EXPERIMENTS or not re.fullmatch("0|[1-9][0-9]*", seed):
+        raise ValueError(f"{path} is not named EXPERIMENT-seedN.json, by one "
+                         f"of {', '.join(EXPERIMENTS)}")
+    check_settings(path, record, EXPERIMENTS[name], int(seed))
+    check_results(path, record, labels)
+
+
+def check_settings(path, record, recipe, seed):
+    """Raises ValueError if a record is not of the recipe and seed."""
+    wanted = {"net": recipe.net_class.__name__, "seed": seed,
+              "epochs": recipe.epochs, "lr": recipe.lr, "wd": recipe.wd,
+              "extend_data": recipe.extend_data,
+              "train_size": 60_000, "test_size": 10_000}
+    machine = {"device": str, "threads": int, "processor": str,
+               "python": str, "torch": str}
+    needed = {*wanted, *machine, "test_accuracy", "seconds", "predictions"}
+    if not isinstance(record, dict) or needed - record.keys():
+        raise ValueError(f"{path} is damaged or not a record: it lacks one of "
+                         f"{', '.join(sorted(needed))}")
+    for name, value in wanted.items():
+        if record[name] != value:
+            raise ValueError(f"{path} has {name} {record[name]}, but a record "
+                             f"of this name needs {value}")
+    for name, kind in machine.items():
+        if type(record[name]) is not kind:
+            raise ValueError(f"{path} has {name} {record[name]!r}, but a "
+                             f"record needs {kind.__name__}")
+
+
+def check_results(path, record, labels):
+    """Raises ValueError if a record's results are not whole, or disagree."""
+    epochs, digits = record["epochs"], record["predictions"]
+    try:
+        accuracies = np.array(record["test_accuracy"])
+        seconds = np.array(record["seconds"])
+        losses = np.array(record.get("loss", seconds), dtype=float)
+        whole = (re.fullmatch("[0-9]{10000}", digits)
+                 and accuracies.shape == seconds.shape == (epochs,)
+                 and ((accuracies >= 0) & (accuracies <= 1)).all()
+                 and ((seconds > 0) & (seconds < np.inf)).all()
+                 and len(losses) == epochs)
+    except (TypeError, ValueError):  # of null or words, say
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} needs a test_accuracy from 0 to 1 and the "
+                         f"seconds of each of {epochs} epochs, predictions of "
+                         "10,000 digits, and loss, if there, of each epoch")
+    right = (predictions(record) == labels).double().mean().item()
+    # the predictions are a CPU's, which may differ from a GPU's in a few
+    if abs(accuracies[-1] - right) > 0.001:
+        raise ValueError(f"{path} ends with a test_accuracy of "
+                         f"{accuracies[-1]}, but {right} of its predictions "
+                         "are right")
+
+
+def predictions(record):
+    """Returns the digits (10000,) that a trained net saw in the test data."""
+    return torch.tensor([int(digit) for digit in record["predictions"]])
+
+
+# Statistics, all in per cent or points of per cent
+
+def last(runs):
+    """Returns the accuracies (n,) after the last epoch of n runs."""
+    return np.array([100 * run["test_accuracy"][-1] for run in runs])
+
+
+def last_ten(runs):
+    """Returns the accuracies (n, 10) after the last ten epochs of n runs."""
+    return 100 * np.array([run["test_accuracy"][-10:] for run in runs])
+
+
+def fluctuation(runs):
+    """Returns the standard deviation (n,) of each run's last ten tests."""
+    return last_ten(runs).std(axis=1, ddof=1)
+
+
+def mean_and_deviation(values):
+    """Returns "99.05 ± 0.02", or the mean alone of a single run."""
+    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{spread}"
+
+
+class Difference(namedtuple("Difference", "points error p")):
+    """The difference of two means, its standard error, and p, how often luck
+    alone would give so large a difference, up or down."""
+    def __str__(self):  # "+0.15 ± 0.03"
+        error = "" if np.isnan(self.error) else f" ± {self.error:.2f}"
+        return f"{self.points:+.2f}{error}"
+
+
+def compare(before, after):
+    """Returns the Difference between the values of two kinds of runs.
+
+    By Welch's t-test, as the two kinds fluctuate differently. A single run
+    tells no error: nan.
+    """
+    points = after.mean() - before.mean()
+    if min(len(before), len(after)) < 2:
+        return Difference(points, np.nan, np.nan)
+    error = np.hypot(stats.sem(before), stats.sem(after))
+    p = stats.ttest_ind(after, before, equal_var=False).pvalue
+    return Difference(points, error, p)
+
+
+def compare_runs(before, after):
+    """Returns the Difference of two lists of runs by the last epoch, and by
+    the mean of the last ten."""
+    return (compare(last(before), last(after)),
+            compare(last_ten(before).mean(axis=1),
+                    last_ten(after).mean(axis=1)))
+
+
+def verdict(difference, claimed=True):
+    """Returns what a Difference says of a claim that it is above zero."""
+    if not difference.p < 0.05:
+        return "undecided" if claimed else "no difference seen"
+    if claimed:
+        return "borne out" if difference.points > 0 else "not borne out"
+    return "better" if difference.points > 0 else "worse"
+
+
+def place_among(values, published):
+    """Returns whether a published accuracy lies where one more run of ours
+    would be expected, 19 times in 20, beside our runs' values."""
+    if not is_number(published):
+        return "-"
+    n = len(values)
+    if n < 2 or values.std() == 0:
+        return "cannot be told yet"
+    spread = values.std(ddof=1) * np.sqrt(1 + 1 / n)
+    distance = (float(published) - values.mean()) / spread
+    word = "higher" if distance > 0 else "lower"
+    if abs(distance) <= stats.t.ppf(0.975, n - 1):
+        word = "expected"
+    return f"{word} ({distance:+.1f})"
+
+
+def is_number(text):
+    """Returns whether a published accuracy is a plain number."""
+    return re.fullmatch(r"\d+\.\d+", text) is not None

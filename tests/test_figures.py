@@ -1,0 +1,117 @@
+"""The figures of the results show what the records and saved nets hold."""
+
+import re
+import statistics
+
+import numpy as np
+import pytest
+import torch
+
+import records
+import report
+
+
+@pytest.fixture(scope="module")
+def runs(test_data):
+    return records.read_records(test_data.targets)
+
+
+@pytest.fixture(scope="module")
+def figures(runs, test_data):
+    return report.draw_figures(runs, test_data)
+
+
+def test_each_figure_is_on_a_page(figures):
+    pages = report.README, report.RESULTS / "README.md"
+    text = "".join(page.read_text("utf-8") for page in pages)
+    shown = re.findall(r"\((?:results/)?(\w+).png\)", text)
+    assert {*shown} == {*figures, "digits"}
+
+
+@pytest.mark.parametrize("name", ["final", "all", "costs"])
+def test_axes_have_names_and_units(figures, name):
+    axes, = figures[name].axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == {
+        "costs": ("output x, which should be 1", "cost")}.get(
+            name, ("epoch", "test accuracy (%)"))
+    assert len(axes.get_legend().get_texts()) == len({
+        line.get_color() for line in axes.get_lines()})
+
+
+def test_lines_of_the_final_net_are_its_records(runs, figures):
+    axes, = figures["final"].axes
+    shown = runs["double_fc_dropout_lr0.03"] + runs["double_fc_dropout"]
+    for line, run in zip(axes.get_lines(), shown, strict=True):
+        assert [*line.get_xdata()] == [*range(1, 41)]
+        np.testing.assert_allclose(line.get_ydata() / 100,
+                                   run["test_accuracy"])
+
+
+def test_lines_and_bands_of_all_nets_are_those_of_their_runs(runs, figures):
+    axes, = figures["all"].axes
+    ends = []
+    for line, band in zip(axes.get_lines(), axes.collections, strict=True):
+        name, last, n = re.fullmatch(r"(.*): (.*) \(n = (.*)\)",
+                                     line.get_label()).groups()
+        tests = [*zip(*(run["test_accuracy"] for run in runs[name]))]
+        means = [statistics.mean(values) for values in tests]
+        np.testing.assert_allclose(line.get_ydata(), means)
+        assert (last, int(n)) == (f"{100 * means[-1]:.2f}", len(runs[name]))
+        corners = {tuple(corner) for corner in band.get_paths()[0].vertices}
+        assert {(epoch, bound(values)) for bound in (min, max)
+                for epoch, values in enumerate(tests, start=1)} <= corners
+        ends.append(means[-1])
+    assert len(ends) >= 6 and ends == sorted(ends, reverse=True)
+    for tick, text in zip(axes.get_yticks(), axes.get_yticklabels()):
+        assert float(text.get_text()) == pytest.approx(100 * tick)
+
+
+def test_losses_of_the_runs_that_kept_them(runs):
+    run, without = runs["double_fc_dropout"][0], runs["double_fc_dropout"][1]
+    some = [{**run, "loss": [None, *range(39, 0, -1)]},
+            {key: without[key] for key in without if key != "loss"}]
+    above, below = report.figures.draw_loss(
+        {"double_fc_dropout": some}).axes
+    assert above.get_ylabel() == "training loss (log scale)"
+    loss, = above.get_lines()
+    np.testing.assert_allclose(loss.get_ydata()[1:], range(39, 0, -1))
+    accuracy, = below.get_lines()
+    assert accuracy.get_label() == "seed 0"
+    np.testing.assert_allclose(accuracy.get_ydata() / 100,
+                               run["test_accuracy"])
+
+
+def test_the_seven_is_recognised(figures):
+    *_, image_axes, bars = figures["way"].axes
+    assert image_axes.get_xlabel() == "28x28"
+    widths = [bar.get_width() for bar in bars.patches]
+    assert sum(widths) == pytest.approx(1) and widths[7] > 0.99
+
+
+def test_curves_of_the_two_costs(figures):
+    axes, = figures["costs"].axes
+    log, square = (line.get_xydata() for line in axes.get_lines())
+    np.testing.assert_allclose(np.exp(-log[:, 1]), log[:, 0])
+    np.testing.assert_allclose(1 - np.sqrt(square[:, 1]), square[:, 0])
+    assert log[0, 1] > 6 and square[0, 1] == pytest.approx(1, abs=0.01)
+
+
+def test_filters_are_the_final_nets(figures):
+    *pictures, bar = figures["filters"].axes
+    weights = torch.load(report.RESULTS / "double_fc_dropout-seed0.pt",
+                         weights_only=True)["conv1.weight"]
+    assert len(pictures) == 20 and bar.get_ylabel() == "weight"
+    for axes, kernel in zip(pictures, weights[:, 0]):
+        np.testing.assert_array_equal(axes.images[0].get_array(), kernel)
+
+
+def test_mistakes_are_those_of_the_record(runs, test_data, figures):
+    record = runs["double_fc_dropout"][0]
+    wrong = [(f"{label} → {answer}", i) for i, (label, answer) in enumerate(
+        zip(test_data.targets.tolist(), map(int, record["predictions"])))
+        if label != answer]
+    shown = [axes for axes in figures["mistakes"].axes if axes.images]
+    assert [axes.get_title() for axes in shown] == [name for name, _ in wrong]
+    for axes, (_, i) in zip(shown, wrong):
+        np.testing.assert_array_equal(axes.images[0].get_array(),
+                                      test_data.data[i])
