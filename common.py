@@ -38,9 +38,9 @@ DATA = Path(__file__).resolve().parent / "data"
 TO_FLOAT = ToTensor()  # PIL image -> (1, 28, 28) float32 in [0, 1]
 
 # How an experiment trains, and whether its net's outputs are scores
-Recipe = namedtuple(
-    "Recipe", "net_class epochs lr wd extend_data loss_function scores",
-    defaults=(torch.nn.CrossEntropyLoss(), True))
+Recipe = namedtuple("Recipe", "net_class epochs lr wd extend_data distort "
+                    "loss_function scores",
+                    defaults=(False, torch.nn.CrossEntropyLoss(), True))
 
 
 # Training and testing

@@ -116,6 +116,9 @@ EXPERIMENTS = {  # epochs, learning rate, weight decay, extended data
         ConvNetTwoConvTwoDenseLayersWithDropout, 40, 0.03, 0, True),
     "double_fc_dropout": Recipe(
         ConvNetTwoConvTwoDenseLayersWithDropout, 40, 0.005, 0, True),
+    "distorted_data": Recipe(
+        ConvNetTwoConvTwoDenseLayersWithDropout, 60, 0.01, 0, False,
+        distort=True),
 }
 
 NETS = {  # of --net: the experiment whose recipe is the default

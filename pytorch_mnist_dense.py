@@ -1,8 +1,10 @@
-"""The dense network that precedes the convolutional ones, of chapter 1.
+"""The two dense networks that precede the convolutional ones.
 
-With seed 0, its training ends with
+Net is that of chapter 1 of Nielsen's book. With seed 0, its training ends with
 
     Test data results: 0.9783
+
+ShallowNet (--net shallow) is the one from which chapter 6 starts.
 """
 
 from torch import nn, sigmoid
@@ -23,6 +25,18 @@ class Net(nn.Module):
         return sigmoid(self.output_layer(x))               # (N, 10)
 
 
+class ShallowNet(nn.Module):
+    """One hidden layer of 100 sigmoid units, and scores; 79,510 parameters."""
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(28*28, 100)
+        self.out = nn.Linear(100, 10)
+
+    def forward(self, images):                    # (N, 1, 28, 28)
+        x = sigmoid(self.fc1(images.flatten(1)))  # (N, 100)
+        return self.out(x)                        # (N, 10)
+
+
 def mean_squared_error(outputs, labels):
     """Returns the mean of (output - target)^2 over images and outputs, where
     the target is 1 for the label's output and 0 for the others."""
@@ -31,14 +45,20 @@ def mean_squared_error(outputs, labels):
 
 
 EXPERIMENTS = {  # epochs, learning rate, weight decay, extended data
-    "dense": Recipe(Net, 30, 3.0, 0, False, mean_squared_error, scores=False),
+    "dense": Recipe(Net, 30, 3.0, 0, False,
+                    loss_function=mean_squared_error, scores=False),
+    "shallow": Recipe(ShallowNet, 60, 0.1, 0, False),
 }
 
-NETS = {"dense": "dense"}  # of --net: the experiment of the default recipe
+NETS = {  # of --net: the experiment whose recipe is the default
+    "dense": "dense",
+    "shallow": "shallow",
+}
 
 
 def run_network(net, num_epochs=30, lr=3.0, **options):
-    """Trains and tests net; for options, see train_and_test_network."""
+    """Trains and tests a Net; for options, see train_and_test_network, which
+    trains a ShallowNet as it is."""
     return train_and_test_network(net, num_epochs, lr,
                                   loss_function=mean_squared_error, **options)
 
@@ -46,7 +66,7 @@ def run_network(net, num_epochs=30, lr=3.0, **options):
 def main(argv=None):
     """Runs the command line argv (None: that of the program)."""
     from extras.command_line import run_command_line
-    run_command_line("Trains and tests the dense network.", NETS, EXPERIMENTS,
+    run_command_line("Trains and tests a dense network.", NETS, EXPERIMENTS,
                      reader="dense", argv=argv)
 
 

@@ -18,6 +18,7 @@ from common import (TEST_BATCH_SIZE, compute_outputs, get_dataset,
                     get_extended_dataset, get_loader, test_network,
                     train_and_test_network)
 from extras.digits import read_digit
+from extras.distortions import get_distorted_loader
 from extras.runs import (check_writable, load_weights, resume,
                          save_checkpoint, save_weights, write_record)
 
@@ -31,14 +32,14 @@ NUMBERS = {  # name: (type, least, most, help)
     "train_size": (int, 1, 60000, "use only the first N training images"),
     "test_size": (int, 1, 10000, "use only the first N test images"),
     "threads": (int, 1, 1024, "threads of the processor; default 1, as in the "
-                "published runs. With many cores, try 2 or 4: large nets may "
-                "train faster, small ones slower")}
+                "published runs. With many cores, try 2 or 4, which may be "
+                "faster or slower")}
 FILES = {
     "checkpoint": "save the run after every epoch; resume it if FILE exists",
     "save": "write the trained net's state_dict",
     "record": "write the settings and results as JSON"}
 DEFAULTS = {"seed": 0, "train_size": 60000, "test_size": 10000, "threads": 1}
-RECIPE = "epochs", "lr", "wd", "extend_data"
+RECIPE = "epochs", "lr", "wd", "extend_data", "distort"
 TRAINING = *RECIPE, "seed", "train_size", *FILES  # flags that only train
 
 
@@ -121,6 +122,9 @@ def add_switches(parser):
     parser.add_argument(*spellings("extend_data"), help="add four copies of "
                         "each training image, each shifted by a pixel",
                         action=argparse.BooleanOptionalAction)
+    parser.add_argument("--distort", action="store_true", default=None,
+                        help="distort each training image anew whenever it is "
+                        "drawn")
     parser.add_argument("--device", default="cpu",
                         choices=("cpu", "cuda", "mps"), help="default: cpu, "
                         "as in the published runs; cuda is an NVIDIA GPU, mps "
@@ -134,9 +138,9 @@ def spellings(name):
 
 def recipe_text(recipe):
     """Returns an experiment's recipe in words."""
-    extended = ", extended" if recipe.extend_data else ""
     return (f"{recipe.epochs} epochs, lr {decimal(recipe.lr)}, "
-            f"wd {decimal(recipe.wd)}{extended}")
+            f"wd {decimal(recipe.wd)}" + ", extended" * recipe.extend_data
+            + ", distorted" * recipe.distort)
 
 
 def decimal(number):
@@ -243,8 +247,8 @@ def make_test_loader(args):
 def make_train_loader(args):
     """Returns a loader of the training images that args ask for."""
     dataset = get_extended_dataset() if args.extend_data else get_dataset()
-    size = args.train_size * len(dataset) // 60000
-    return get_loader(Subset(dataset, range(size)))
+    some = Subset(dataset, range(args.train_size * len(dataset) // 60000))
+    return get_distorted_loader(some) if args.distort else get_loader(some)
 
 
 def train_and_keep(args, recipe):

@@ -15,8 +15,8 @@ import pytorch_mnist_dense as dense
 from extras.runs import load_weights, read_record
 
 ROOT = Path(convnet.__file__).parent
-RUN = ["--net", "final", "--no-extend_data", "--epochs", "4",
-       "--train-size", "100", "--test-size", "100"]
+RUN = ["--net", "final", "--no-extend_data", "--distort", "--epochs", "4",
+       "--train-size", "100", "--test-size", "100"]  # all that draws numbers
 KILLED_IN_FSYNC = """
 import os, signal, sys
 whole = int(sys.argv[1])
@@ -143,6 +143,7 @@ def test_more_epochs_extend_a_run(run, tmp_path):
     ("--train-size 31", "train_size was 30, not 31"),
     ("--test-size 21", "test_size was 20, not 21"),
     ("--extend_data", "extend_data was False, not True"),
+    ("--distort", "distort was False, not True"),
     ("--threads 2", "threads was 1, not 2"),
     ("--epochs 1", "has 2 epochs, more than the 1")])
 def test_another_run_is_refused(run, tmp_path, capsys, flags, complaint):

@@ -14,6 +14,7 @@ import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from extras import command_line, runs
+from extras.distortions import DistortedLoader
 
 SMOKE = ["--epochs", "2", "--train-size", "30", "--test-size", "20"]
 SCRIPTS = Path(convnet.__file__).parent
@@ -56,8 +57,11 @@ def test_recipes(recipe, argv, expected):
     assert recipe(convnet, *argv.split()) == expected
 
 
-def test_the_dense_recipe(recipe):
+def test_the_dense_recipes(recipe):
     assert recipe(dense) == ("Net", 30, 3.0, 0, False)
+    assert recipe(dense, "--net", "dense") == ("Net", 30, 3.0, 0, False)
+    assert recipe(dense, "--net", "shallow") == (
+        "ShallowNet", 60, 0.1, 0, False)
 
 
 @pytest.mark.parametrize("script", [convnet, dense])
@@ -124,6 +128,19 @@ def test_sizes_are_counted_before_extension(monkeypatch):
     train_loader, test_loader = seen[0][4:6]
     assert len(train_loader.dataset) == 150 and len(test_loader.dataset) == 20
     assert train_loader.batch_size == 10
+
+
+def test_distorted_images(tmp_path, train_data, monkeypatch):
+    """They go through the one loader of the training, and no other."""
+    seen = []
+    monkeypatch.setattr(
+        command_line, "train_and_test_network",
+        lambda net, *args, **kwargs: seen.append(args))
+    convnet.main([*SMOKE, "--distort"])
+    train_loader, test_loader = seen[0][4:6]
+    assert isinstance(train_loader, DistortedLoader)
+    assert len(train_loader) == 3 and train_loader.batch_size == 10
+    assert type(test_loader) is common.Loader
 
 
 BAD = {  # arguments: words of the message

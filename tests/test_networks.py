@@ -25,6 +25,7 @@ NETWORKS = {  # class: (parameters, activation)
     convnet.ConvNetTwoConvTwoDenseLayers: (1_672_570, relu),
     convnet.ConvNetTwoConvTwoDenseLayersWithDropout: (1_672_570, relu),
     dense.Net: (79_510, sigmoid),
+    dense.ShallowNet: (79_510, sigmoid),
 }
 SHAPES = {
     "conv1": (20, 1, 5, 5), "conv2": (40, 20, 5, 5), "fc2": (1000, 1000),
@@ -52,6 +53,7 @@ def test_attribute_names():
         ["conv1", "conv2", "fc1", "fc2", "out",
          "dropout1", "dropout2", "dropout3"],
         ["hidden_layer", "output_layer"],
+        ["fc1", "out"],
     ]
 
 
@@ -122,20 +124,23 @@ def test_receptive_field_is_16_pixels_4_apart():
 def test_the_recipes_are_the_published_ones():
     final = convnet.ConvNetTwoConvTwoDenseLayersWithDropout
     relu = convnet.ConvNetTwoConvLayersReLU
-    rows = {name: recipe[:5] for script in (dense, convnet)
+    rows = {name: recipe[:6] for script in (dense, convnet)
             for name, recipe in script.EXPERIMENTS.items()}
     assert rows == {
-        "dense": (dense.Net, 30, 3.0, 0, False),
-        "basic_conv": (convnet.ConvNetSimple, 60, 0.1, 0, False),
-        "dbl_conv": (convnet.ConvNetTwoConvLayers, 60, 0.1, 0, False),
-        "dbl_conv_relu_wd0.1": (relu, 60, 0.03, 0.1, False),
-        "dbl_conv_relu_wd0.00002": (relu, 60, 0.03, 0.1/5000, False),
-        "dbl_conv_relu": (relu, 60, 0.03, 0.00005, False),
-        "expanded_data": (relu, 60, 0.03, 0.00005, True),
+        "dense": (dense.Net, 30, 3.0, 0, False, False),
+        "shallow": (dense.ShallowNet, 60, 0.1, 0, False, False),
+        "basic_conv": (convnet.ConvNetSimple, 60, 0.1, 0, False, False),
+        "dbl_conv": (convnet.ConvNetTwoConvLayers, 60, 0.1, 0, False, False),
+        "dbl_conv_relu_wd0.1": (relu, 60, 0.03, 0.1, False, False),
+        "dbl_conv_relu_wd0.00002": (relu, 60, 0.03, 0.1/5000, False, False),
+        "dbl_conv_relu": (relu, 60, 0.03, 0.00005, False, False),
+        "expanded_data": (relu, 60, 0.03, 0.00005, True, False),
         "expanded_data_double_fc": (
-            convnet.ConvNetTwoConvTwoDenseLayers, 60, 0.03, 0.00005, True),
-        "double_fc_dropout_lr0.03": (final, 40, 0.03, 0, True),
-        "double_fc_dropout": (final, 40, 0.005, 0, True),
+            convnet.ConvNetTwoConvTwoDenseLayers, 60, 0.03, 0.00005, True,
+            False),
+        "double_fc_dropout_lr0.03": (final, 40, 0.03, 0, True, False),
+        "double_fc_dropout": (final, 40, 0.005, 0, True, False),
+        "distorted_data": (final, 60, 0.01, 0, False, True),
     }
 
 

@@ -62,6 +62,14 @@ def test_the_dense_network_learns(train_data, test_data):
     assert accuracies[-1] > 0.5
 
 
+def test_the_shallow_network_learns(train_data, test_data):
+    accuracies = train_and_test_network(
+        dense.ShallowNet(), 4,
+        train_loader=common.get_loader(Subset(train_data, range(1000))),
+        test_loader=common.get_loader(Subset(test_data, range(500)), 500))
+    assert accuracies[-1] > 0.5
+
+
 def test_accuracy_and_its_line(tiny_test_loader, test_data, capsys):
     net = convnet.ConvNetSimple()
     accuracy = common.test_network(net, tiny_test_loader)
@@ -322,6 +330,7 @@ RECIPES = [  # net, lr, weight decay, loss: every recipe's kind of step
     (convnet.ConvNetTwoConvLayersReLU, 0.03, 0.1, nn.CrossEntropyLoss()),
     (convnet.ConvNetTwoConvTwoDenseLayers, 0.03, 5e-5, nn.CrossEntropyLoss()),
     (dense.Net, 3.0, 0, dense.mean_squared_error),
+    (dense.ShallowNet, 0.1, 0, nn.CrossEntropyLoss()),
 ]
 
 
