@@ -5,9 +5,10 @@ from copy import deepcopy
 import torch
 from torch.nn.functional import max_pool2d
 
-from common import compute_outputs, get_test_loader
+from common import (SHIFTS, TEST_BATCH_SIZE, compute_outputs, get_dataset,
+                    get_loader, get_test_loader, identity, predict)
 from extras.runs import load_weights
-from records import EXPERIMENTS
+from records import EXPERIMENTS, RESULTS
 
 
 def load_net(experiment, path=None):
@@ -34,6 +35,34 @@ def certainty(net):
     return torch.cat([
         compute_outputs(net, images).softmax(dim=1)[range(len(labels)), labels]
         for images, labels in get_test_loader()]).mean().item()
+
+
+def shift_accuracies(net, test_loader, train_loader):
+    """Returns a net's accuracies (4,) in per cent: on test images, on them
+    moved by one and by two pixels (mean of the four directions), and on
+    training images."""
+    moved = [sum(accuracy(net, test_loader, shift, pixels)
+                 for shift in SHIFTS[1:]) / 4 for pixels in (1, 2)]
+    return [accuracy(net, test_loader), *moved, accuracy(net, train_loader)]
+
+
+def accuracy(net, loader, shift=identity, pixels=1):
+    """Returns a net's accuracy in per cent on images that are shifted."""
+    right = []
+    for images, labels in loader:
+        for _ in range(pixels):
+            images = shift(images)
+        right.append(predict(net, images) == labels)
+    return 100 * torch.cat(right).double().mean().item()
+
+
+def all_shift_accuracies():
+    """Returns {experiment: its shift_accuracies} of the nets of seed 0."""
+    train_loader = get_loader(get_dataset(), TEST_BATCH_SIZE, shuffle=False)
+    return {name: shift_accuracies(load_net(name, path), get_test_loader(),
+                                   train_loader)
+            for name in EXPERIMENTS
+            if (path := RESULTS / f"{name}-seed0.pt").exists()}
 
 
 @torch.no_grad()

@@ -4,9 +4,8 @@
 
 To add a run, put its record beside the others. A page has the words
 <!-- NAME --> and <!-- end --> on lines of their own, around each table or
-sentence that is made here. Nothing is trained here. Some saved nets are looked
-at: the final net for its filters, those of two weight decays for the size of
-their weights.
+sentence that is made here. Nothing is trained here, but saved nets are looked
+at and tested, which takes a few minutes.
 """
 
 import argparse
@@ -24,14 +23,16 @@ sys.path.insert(0, str(ROOT))
 
 import figures  # noqa: E402
 import tables  # noqa: E402
-from common import get_dataset  # noqa: E402
+from common import get_dataset, vote  # noqa: E402
 from extras.command_line import decimal  # noqa: E402
 from extras.runs import check_writable, replacing  # noqa: E402
-from nets import certainty, load_net, norm, way_through  # noqa: E402
-from records import (EXPERIMENTS, FAST_FINAL, FINAL, RELU,  # noqa: E402
-                     RESULTS, STRONG_DECAY, compare, compare_runs, fluctuation,
-                     last, last_ten, mean_and_deviation, predictions,
-                     read_records, verdict)
+from nets import (all_shift_accuracies, certainty, load_net,  # noqa: E402
+                  norm, way_through)
+from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL,  # noqa: E402
+                     RELU, RESULTS, STRONG_DECAY, all_predictions, last,
+                     last_ten, mean_and_deviation, predictions, read_records)
+from steps import (compare, other_digits_text, p_text,  # noqa: E402
+                   steps_text, verdicts)
 
 
 def main(argv=None):
@@ -60,6 +61,7 @@ def make_blocks(records, labels):
 
     records as read_records gives them, labels (10000,) of the test images
     """
+    shifts = all_shift_accuracies()
     return {
         "results": tables.results_table(records, labels),
         **{f"ours {name}": experiment_text(records, name)
@@ -71,11 +73,16 @@ def make_blocks(records, labels):
         "runs": tables.runs_table(records, labels),
         "published": tables.published_table(records),
         "steps": tables.steps_table(records),
-        "vote": tables.vote_table(records, labels),
+        "other digits": other_digits_text(records, labels),
         "extended": extended_text(records),
+        "dropout": dropout_text(records),
+        "shifts": tables.shifts_table(shifts),
+        "moved": moved_text(shifts),
+        "vote": tables.vote_table(records, labels),
+        "votes": votes_text(records, labels),
         "plateau": plateau_text(records),
         "rates": rates_text(records),
-        "decay": decay_text(records, labels) + small_weights_text(),
+        "decay": decay_text(records) + small_weights_text(),
         "machines": tables.machines_table(records)}
 
 
@@ -122,18 +129,10 @@ def write_all(contents):
 # The sentences of the pages
 
 def experiment_text(records, name):
-    """Returns what an experiment reached, and what its step of the ladder
-    gained."""
+    """Returns what an experiment reached, and what its steps gained."""
     runs = records[name]
-    text = (f"Our runs of {name}: {mean_and_deviation(last(runs))} % (n = "
-            f"{len(runs)}).")
-    for _, before, after, claimed in tables.STEPS:
-        if after == name and claimed:
-            end, ten = compare_runs(records[before], runs)
-            text += (f" Against {before}: {end} points after the last epoch "
-                     f"({verdict(end)}), {ten} over the last ten epochs "
-                     f"({verdict(ten)}).")
-    return f"{text}\n"
+    return (f"Our runs of {name}: {mean_and_deviation(last(runs))} % (n = "
+            f"{len(runs)}).{steps_text(records, name)}\n")
 
 
 def speed_text():
@@ -151,12 +150,59 @@ def speed_text():
 
 
 def extended_text(records):
-    """Returns how many mistakes the extended data avoid."""
-    few, many = (100 - last_ten(records[name]).mean()
-                 for name in ("expanded_data", RELU))
+    """Returns what the extended data gain, and what in as many steps."""
+    plain, extended = records[RELU], records["expanded_data"]
+    few, many = (100 - last_ten(runs).mean() for runs in (extended, plain))
+    epochs = plain[0]["epochs"]
+    gain = compare(last(plain), in_epochs(extended, epochs // 5))
     return (f"With the extended data there are {100 * (1 - few / many):.0f} % "
-            f"fewer mistakes than in {RELU} (last ten epochs), after five "
-            "times as many steps.\n")
+            f"fewer mistakes than in {RELU} (last ten epochs). An epoch has "
+            f"five times as many steps, so epoch {epochs // 5} of "
+            f"expanded_data ends after as many as epoch {epochs} of {RELU}: "
+            f"there the difference is {gain} points (p: {p_text(gain)}).\n")
+
+
+def dropout_text(records):
+    """Returns what dropout gains in as many epochs."""
+    dropped = records[FAST_FINAL]
+    epochs = dropped[0]["epochs"]
+    parts = []
+    for name in "expanded_data_double_fc", "expanded_data":
+        plain = in_epochs(records[name], epochs - 9, epochs)
+        gain = compare(plain, last_ten(dropped).mean(axis=1))
+        parts.append(f"{gain} points against {name} (p: {p_text(gain)})")
+    return (f"In epochs {epochs - 9} to {epochs} of all, the difference of "
+            f"{FAST_FINAL} is {joined(parts)}.\n")
+
+
+def in_epochs(runs, first, final=None):
+    """Returns the mean accuracies (n,) of n runs, in per cent, from the first
+    to the final epoch (None: of the first alone)."""
+    tests = [run["test_accuracy"][first - 1:final or first] for run in runs]
+    return 100 * np.mean(tests, axis=1)
+
+
+def moved_text(shifts):
+    """Returns how many mistakes more moved images cause."""
+    parts = []
+    for name in "dense", "basic_conv", FINAL:
+        still, moved = (100 - accuracy for accuracy in shifts[name][:2])
+        parts.append(f"{moved / still:.1f} times in {name}")
+    return ("On test images moved by one pixel, the mistakes are "
+            f"{joined(parts)} those on the images as they are.\n")
+
+
+def votes_text(records, labels):
+    """Returns how the votes of the final nets compare with single nets."""
+    text = ""
+    for name in FAST_FINAL, FINAL:
+        answers = all_predictions(records[name])
+        wrong = (answers != labels).sum(dim=1).tolist()
+        together = (vote(answers) != labels).sum().item()
+        text += (f"- With rate {EXPERIMENTS[name].lr}, the vote of "
+                 f"{len(wrong)} networks gets {together} images wrong; the "
+                 f"networks alone, {joined(map(str, wrong))}.\n")
+    return text
 
 
 def plateau_text(records):
@@ -170,20 +216,18 @@ def plateau_text(records):
 
 def rates_text(records):
     """Returns how the final net's two learning rates fluctuate and rise."""
-    text = ""
-    for name in (FAST_FINAL, FINAL):
-        deviations = joined(f"{value:.2f}" for value
-                            in fluctuation(records[name]))
+    text, deviations = "", {}
+    for name in FAST_FINAL, FINAL:
+        deviations[name] = last_ten(records[name]).std(axis=1, ddof=1)
+        listed = joined(f"{value:.2f}" for value in deviations[name])
         epochs = joined(first_above(run, 0.995) for run in records[name])
         text += (f"- With rate {EXPERIMENTS[name].lr}, the accuracy of a run "
-                 f"has a standard deviation of {deviations} points over the "
-                 f"last ten epochs. It first exceeds 99.5 % in epoch "
-                 f"{epochs}.\n")
-    steadier = compare(fluctuation(records[FINAL]),
-                       fluctuation(records[FAST_FINAL]))
+                 f"has a standard deviation of {listed} points over the last "
+                 f"ten epochs. It first exceeds 99.5 % in epoch {epochs}.\n")
+    steadier = compare(deviations[FINAL], deviations[FAST_FINAL])
     return (f"{text}- The article says that 0.005 is the steadier rate: "
-            f"{verdict(steadier)}. With 0.03 the standard deviation differs "
-            f"by {steadier} points.\n")
+            f"{verdicts([steadier])[0]}. With 0.03 the standard deviation "
+            f"differs by {steadier} points (p: {p_text(steadier)}).\n")
 
 
 def joined(texts):
@@ -198,13 +242,12 @@ def first_above(run, accuracy):
     return str(above.argmax() + 1) if above.any() else "never"
 
 
-def decay_text(records, labels):
+def decay_text(records):
     """Returns what the strong weight decay does to the accuracy."""
     runs, recipe = records[STRONG_DECAY], EXPERIMENTS[STRONG_DECAY]
     lost = recipe.lr * recipe.wd
     minutes = [f"{sum(run['seconds']) / 60:.0f}" for run in runs]
-    chance = labels.bincount().max().item() / len(labels)  # of one answer
-    learned = [run for run in runs if max(run["test_accuracy"]) > chance]
+    learned = [run for run in runs if last([run]) > CHANCE]
     text = (f"Each step shrinks every weight by lr * wd = {100 * lost:.1f} %, "
             f"so after {log(0.5) / log(1 - lost):.0f} steps half of what was "
             "learned is gone, and the weights follow the last few thousand "

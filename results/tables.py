@@ -7,28 +7,15 @@ images
 from collections import Counter
 
 import numpy as np
-import torch
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from common import vote
-from extras.command_line import decimal, recipe_text
-from records import (EXPERIMENTS, FAST_FINAL, FINAL, PUBLISHED,
-                     PUBLISHED_VOTE, RELU, compare_runs, is_number, last,
-                     last_ten, mean_and_deviation, place_among, predictions,
-                     verdict)
-
-STEPS = (  # what is new, before, after, whether book or article claim a gain
-    ("a convolution", "dense", "basic_conv", True),
-    ("a second convolution", "basic_conv", "dbl_conv", True),
-    ("ReLU", "dbl_conv", RELU, True),
-    ("extended data", RELU, "expanded_data", True),
-    ("two dense layers of 1,000", "expanded_data",
-     "expanded_data_double_fc", True),
-    ("dropout", "expanded_data_double_fc", FAST_FINAL, True),
-    ("learning rate 0.005 instead of 0.03", FAST_FINAL, FINAL, False),
-    ("weight decay 0.00005 instead of 0.00002", "dbl_conv_relu_wd0.00002",
-     RELU, False))
+from extras.command_line import RECIPE, decimal, recipe_text
+from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL, PUBLISHED,
+                     PUBLISHED_VOTE, all_predictions, is_number, last,
+                     last_ten, mean_and_deviation, place_among)
+from steps import last_gain, measure_steps, p_text, published_gains
 
 
 def table(headings, rows, left=1):
@@ -44,9 +31,11 @@ def results_table(records, labels):
     rows = [[name, command(name), *PUBLISHED[name],
              mean_and_deviation(last(runs)), len(runs)]
             for name, runs in records.items()]
-    wrong = (vote(all_predictions(records[FINAL])) != labels).sum().item()
-    rows.append([f"vote of {len(records[FINAL])} nets of {FINAL}", "-",
-                 *PUBLISHED_VOTE, f"{100 - wrong / 100:.2f}", 1])
+    for name, published in (FAST_FINAL, PUBLISHED_VOTE), (FINAL, "-"):
+        answers = all_predictions(records[name])
+        right = (vote(answers) == labels).double().mean().item()
+        rows.append([f"vote of {len(answers)} nets of {name}", "-", published,
+                     "-", f"{100 * right:.2f}", 1])
     return table(("experiment", "command", "Nielsen", "article", "ours", "n"),
                  rows, left=2)
 
@@ -62,17 +51,16 @@ def command(name):
         if script.EXPERIMENTS[usual].net_class is recipe.net_class)
     words = ["pytorch_mnist_dense.py"] if script is dense else []
     words.append(f"--net {net}")
-    for field in "epochs", "lr", "wd":
-        if getattr(recipe, field) != getattr(usual, field):
-            words.append(f"--{field} {decimal(getattr(recipe, field))}")
-    if recipe.extend_data and not usual.extend_data:
-        words.append("--extend_data")
+    words += [flag(field, getattr(recipe, field)) for field in RECIPE
+              if getattr(recipe, field) != getattr(usual, field)]
     return f"`{' '.join(words)}`"
 
 
-def all_predictions(runs):
-    """Returns the answers (n, 10000) of n trained nets to the test data."""
-    return torch.stack([predictions(run) for run in runs])
+def flag(field, value):
+    """Returns the flag that sets a field of a recipe."""
+    if isinstance(value, bool):
+        return f"--{field}" if value else f"--no-{field}"
+    return f"--{field} {decimal(value)}"
 
 
 def runs_table(records, labels):
@@ -86,7 +74,8 @@ def runs_table(records, labels):
         rows.append([
             name, recipe_text(EXPERIMENTS[name]), len(runs),
             mean_and_deviation(last(runs)),
-            mean_and_deviation(ten.mean(axis=1)), f"{ten.std(ddof=1):.2f}",
+            mean_and_deviation(ten.mean(axis=1)),
+            f"{ten.std(ddof=1):.2f}" if ten.min() > CHANCE else "-",
             f"{ten.min():.2f} to {ten.max():.2f}", f"{100 * best:.2f}",
             wrong.min().item(), wrong.max().item(), f"{minutes:.0f}"])
     return table(("experiment", "recipe", "n", "last epoch", "last ten",
@@ -111,21 +100,23 @@ def published_table(records):
 
 def steps_table(records):
     """Returns the table of what each step of the ladder gains."""
-    rows = []
-    for what, before, after, claimed in STEPS:
-        end, ten = compare_runs(records[before], records[after])
-        rows.append([what, f"{before} -> {after}",
-                     *map(published_step, PUBLISHED[before], PUBLISHED[after]),
-                     end, verdict(end, claimed), ten, verdict(ten, claimed)])
-    return table(("step", "from -> to", "Nielsen", "article", "last epoch", "",
-                  "last ten", ""), rows, left=2)
+    rows = [[step.what, f"{step.before} -> {step.after}",
+             *published_gains(step), last_gain(records, step), gain,
+             p_text(gain), verdict]
+            for step, gain, verdict in measure_steps(records)]
+    return table(("step", "from -> to", "Nielsen", "article", "last epoch",
+                  "last ten", "p", "verdict"), rows, left=2)
 
 
-def published_step(before, after):
-    """Returns the difference of two published accuracies, or "-"."""
-    if not (is_number(before) and is_number(after)):
-        return "-"
-    return f"{float(after) - float(before):+.2f}"
+def shifts_table(shifts):
+    """Returns the table of what saved nets have learned of shifts.
+
+    shifts {name: accuracies (4,) in per cent} as nets.shift_accuracies gives
+    """
+    rows = [[name, *(f"{accuracy:.2f}" for accuracy in accuracies)]
+            for name, accuracies in shifts.items()]
+    return table(("network", "test images", "moved by 1 pixel",
+                  "moved by 2 pixels", "training images"), rows)
 
 
 def vote_table(records, labels):
