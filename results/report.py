@@ -159,7 +159,7 @@ def extended_text(records):
             f"fewer mistakes than in {RELU} (last ten epochs). An epoch has "
             f"five times as many steps, so epoch {epochs // 5} of "
             f"expanded_data ends after as many as epoch {epochs} of {RELU}: "
-            f"there the difference is {gain} points (p: {p_text(gain)}).\n")
+            f"then the difference is {gain} points (p: {p_text(gain)}).\n")
 
 
 def dropout_text(records):
@@ -183,13 +183,13 @@ def in_epochs(runs, first, final=None):
 
 
 def moved_text(shifts):
-    """Returns how many mistakes more moved images cause."""
+    """Returns by what factor mistakes grow on moved images."""
     parts = []
     for name in "dense", "basic_conv", FINAL:
         still, moved = (100 - accuracy for accuracy in shifts[name][:2])
-        parts.append(f"{moved / still:.1f} times in {name}")
-    return ("On test images moved by one pixel, the mistakes are "
-            f"{joined(parts)} those on the images as they are.\n")
+        parts.append(f"{moved / still:.1f} in {name}")
+    return ("On test images moved by one pixel, the mistakes grow by a factor "
+            f"of {joined(parts)}.\n")
 
 
 def votes_text(records, labels):
