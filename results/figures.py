@@ -7,17 +7,20 @@ from io import BytesIO
 from math import ceil
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+from extras.distortions import distort
 from records import FAST_FINAL, FINAL
 
 # Okabe and Ito chose these colours so that colour-blind people can tell them
 # apart as well.
 FINAL_COLOURS = {FAST_FINAL: "#E69F00", FINAL: "#0072B2"}
 COLOURS = {
-    "dense": "#000000", "basic_conv": "#56B4E9", "dbl_conv": "#009E73",
-    "dbl_conv_relu": "#D55E00", "expanded_data": "#CC79A7",
-    "expanded_data_double_fc": "#E69F00", FINAL: "#0072B2"}
+    "dense": "#000000", "shallow": "#999999", "basic_conv": "#56B4E9",
+    "dbl_conv": "#009E73", "dbl_conv_relu": "#D55E00",
+    "expanded_data": "#CC79A7", "expanded_data_double_fc": "#E69F00",
+    FINAL: "#0072B2"}
 
 
 def draw_axes(xlabel, *ylabels):
@@ -83,7 +86,9 @@ def draw_all(records):
     axes.set_yticks(ticks, [f"{100 * tick:g}" for tick in ticks])
     axes.set_yticks([], minor=True)
     axes.set_ylim(0.97, 0.9975)
-    axes.legend(loc="lower right", fontsize="small")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2,
+                fontsize="small", frameon=False)
+    figure.set_figheight(5.5)
     return figure
 
 
@@ -139,12 +144,15 @@ def draw_mistakes(test_data, answers):
     return figure
 
 
-def draw_distortions(images):
-    """Returns a digit, the first of the images (n, 1, 28, 28), and its
-    distortions, the others; framed, so that a shift shows."""
-    figure, grid, _ = draw_pictures(2, ceil(len(images) / 2), 2.5,
-                                    images[:, 0], cmap="Greys", vmin=0, vmax=1)
-    for axes in grid[:len(images)]:
+def draw_distortions(image):
+    """Returns an image (1, 28, 28), and thirteen distortions of it; framed, so
+    that a shift shows."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        distorted = distort(image.expand(13, 1, 28, 28))
+    figure, grid, _ = draw_pictures(2, 7, 2.5, torch.cat([image, *distorted]),
+                                    cmap="Greys", vmin=0, vmax=1)
+    for axes in grid:
         axes.set_axis_on()
         axes.set(xticks=[], yticks=[])
     grid[0].set_title("original", pad=3)

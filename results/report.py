@@ -31,7 +31,7 @@ from nets import (all_shift_accuracies, certainty, load_net,  # noqa: E402
 from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL,  # noqa: E402
                      RELU, RESULTS, STRONG_DECAY, all_predictions, last,
                      last_ten, mean_and_deviation, predictions, read_records)
-from steps import (compare, other_digits_text, p_text,  # noqa: E402
+from significance import (compare, other_digits_text, p_text,  # noqa: E402
                    steps_text, verdicts)
 
 
@@ -114,7 +114,8 @@ def draw_figures(records, test_data):
             "way": figures.draw_way(*way_through(net, test_data[0][0])),
             "final": figures.draw_final(records),
             "loss": figures.draw_loss(records),
-            "all": figures.draw_all(records), "costs": figures.draw_costs()}
+            "all": figures.draw_all(records), "costs": figures.draw_costs(),
+            "distortions": figures.draw_distortions(get_dataset()[0][0])}
 
 
 def write_all(contents):

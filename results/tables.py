@@ -15,7 +15,7 @@ from extras.command_line import RECIPE, decimal, recipe_text
 from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL, PUBLISHED,
                      PUBLISHED_VOTE, all_predictions, is_number, last,
                      last_ten, mean_and_deviation, place_among)
-from steps import last_gain, measure_steps, p_text, published_gains
+from significance import last_gain, measure_steps, p_text, published_gains
 
 
 def table(headings, rows, left=1):

@@ -10,7 +10,7 @@ from scipy import stats
 import common
 import nets
 import records
-import steps
+import significance
 from extras.runs import read_record
 
 
@@ -104,14 +104,14 @@ def test_what_is_no_record(labels, record):
 
 def test_a_difference_and_its_error():
     old, new = np.array([99.0, 99.2]), np.array([99.4, 99.5, 99.6])
-    difference = steps.compare(old, new)
+    difference = significance.compare(old, new)
     assert difference[:2] == pytest.approx(
         (0.4, (0.02 / 2 + 0.01 / 3) ** 0.5))
     assert difference.p == pytest.approx(
         stats.ttest_ind(old, new, equal_var=False).pvalue)
     assert str(difference) == "+0.40 ± 0.12"
-    assert str(steps.compare(old, new[:1])) == "+0.30"
-    assert steps.compare(old, new, extra_error=0.2)[:2] == pytest.approx(
+    assert str(significance.compare(old, new[:1])) == "+0.30"
+    assert significance.compare(old, new, extra_error=0.2)[:2] == pytest.approx(
         (0.4, (0.02 / 2 + 0.01 / 3 + 0.04) ** 0.5))
 
 
@@ -124,24 +124,24 @@ def test_the_luck_of_the_images(labels):
                      for digits in (old, new))
     mean = 20 / 10_000
     error = ((40 / 10_000 - mean ** 2) / 9_999) ** 0.5
-    assert steps.image_error(before, after, labels) == pytest.approx(
+    assert significance.image_error(before, after, labels) == pytest.approx(
         100 * error)
 
 
 def test_holms_correction():
     """4 * 0.005, 3 * 0.01, 2 * 0.03; 0.04 must not be less than 0.03."""
-    assert steps.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
+    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
         [0.03, 0.06, 0.06, 0.02])
-    assert steps.holm([0.9, 0.6]) == pytest.approx([1, 1])
+    assert significance.holm([0.9, 0.6]) == pytest.approx([1, 1])
 
 
 def test_verdicts_on_claims_made_at_once():
-    gains = [steps.Difference(*gain) for gain in (
+    gains = [significance.Difference(*gain) for gain in (
         (0.3, 0.1, 0.001), (-0.3, 0.1, 0.02), (0.1, 0.1, 0.04),
         (9, float("nan"), float("nan")))]
-    assert steps.verdicts(gains) == [
+    assert significance.verdicts(gains) == [
         "borne out", "undecided", "undecided", "undecided"]
-    assert steps.verdicts(gains[1:2]) == ["not borne out"]
+    assert significance.verdicts(gains[1:2]) == ["not borne out"]
 
 
 @pytest.mark.parametrize("published, where", [
