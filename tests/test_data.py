@@ -127,7 +127,7 @@ CASES = {  # name: MNIST -> a dataset, or (dataset, more options of the loader)
     "collate_fn": lambda data: (data, {"collate_fn": len}),
     "batch_sampler": lambda data: (
         data, {"batch_sampler": [[3, 1], [4]], "batch_size": 1}),
-    "sampler": lambda data: (data, {"sampler": [3, "one"]}),
+    "sampler": lambda data: (data, {"sampler": [3, 1, 60_000]}),
     "no batches": lambda data: (data, {"batch_size": None}),
 }
 
@@ -236,6 +236,12 @@ def test_archives_are_unpacked(root):
     unpacked = sorted((root / "MNIST" / "raw").glob("*-ubyte"))
     assert len(unpacked) == 4 and all(map(is_whole, unpacked))
     assert not list(root.rglob("*.tmp"))
+
+
+def test_whole_files_are_not_unpacked_again(root, monkeypatch):
+    common.get_dataset(root)
+    monkeypatch.setattr(common, "unpack", None)
+    common.get_dataset(root)
 
 
 @pytest.mark.parametrize("damage", [truncate, alter, remove])
