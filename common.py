@@ -33,9 +33,9 @@ from tqdm.auto import tqdm
 
 IMAGE_WIDTH = 28
 BATCH_SIZE = 10
+INTEGERS = torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64
 TEST_BATCH_SIZE = 1000  # affects speed only
 DATA = Path(__file__).resolve().parent / "data"
-TO_FLOAT = ToTensor()  # PIL image -> (1, 28, 28) float32 in [0, 1]
 
 # How an experiment trains, and whether its net's outputs are scores
 Recipe = namedtuple("Recipe", "net_class epochs lr wd extend_data distort "
@@ -70,10 +70,11 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     test_loader: None takes MNIST's test images
     history: a dict that gets three lists with a value for each epoch: loss
         (mean over the training batches), test_accuracy, and seconds (for
-        training and testing). If it holds epochs, training goes on after them
+        training and testing). If it has epochs, training goes on after them
     after_epoch: a function without arguments, called after every epoch
 
-    Raises FloatingPointError after an epoch with a nan or infinite result.
+    Raises ValueError if a loader is empty, and FloatingPointError after an
+    epoch with a nan or infinite result.
     """
     if test_loader is None:
         test_loader = get_test_loader()
@@ -91,13 +92,12 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
         history["seconds"].append(time.perf_counter() - start)
         if after_epoch is not None:
             after_epoch()
-    return history["test_accuracy"]
+    return list(history["test_accuracy"])
 
 
 def train_epoch(model, data_loader, loss_function, optimizer, epoch=1,
                 num_epochs=1):
-    """Trains model for an epoch; returns the mean loss of its batches. The
-    errors are those of train_network."""
+    """Trains model for an epoch; returns the mean loss of its batches."""
     info, device = f"Epoch {epoch}/{num_epochs}", device_of(model)
     batches, total = 0, torch.zeros((), dtype=torch.float32)
     model.train()
@@ -107,7 +107,7 @@ def train_epoch(model, data_loader, loss_function, optimizer, epoch=1,
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total = total + loss.detach()
+            total = total + loss.detach()  # not +=: it may be float64
             if batches % 100 == 0:
                 bar.set_postfix(loss=total.item() / batches, refresh=False)
     if batches == 0:
@@ -117,7 +117,8 @@ def train_epoch(model, data_loader, loss_function, optimizer, epoch=1,
     if not (isfinite(mean) and finite):
         raise FloatingPointError(
             f"{info}: training diverged (mean loss {mean}, weights "
-            f"{'' if finite else 'not '}finite); try a lower learning rate")
+            f"{'' if finite else 'not '}finite); try a lower learning rate or "
+            "weight decay, and look for nan among the images")
     return mean
 
 
@@ -158,7 +159,8 @@ def test_network(model, data_loader, epoch_info=""):
     with testing(model):
         for images, labels in data_loader:
             check_labels(labels, len(images))
-            correct += (predict(model, images) == labels.cpu()).sum().item()
+            right = predict(model, images) == labels.cpu().long()
+            correct += right.sum().item()
             total += len(labels)
     if total == 0:
         raise ValueError("the test loader is empty")
@@ -173,24 +175,24 @@ def predict(model, images):
     if outputs.dim() != 2 or len(outputs) != len(images):
         raise ValueError(f"{len(images)} images gave outputs of shape "
                          f"{tuple(outputs.shape)}, not a row for each")
+    if outputs.isnan().any():
+        raise ValueError("outputs are nan; so are some weights, or pixels")
     return outputs.argmax(dim=1)
 
 
 def compute_outputs(model, images):
     """Returns model's outputs (B, 10) for images, on the CPU, in evaluation
-    mode and without gradients. Of scores, .softmax(dim=1) of them makes
-    probabilities."""
+    mode and without gradients. Softmax makes probabilities of scores."""
     device = device_of(model)
     try:
         with testing(model):  # 250 at a time take half as long as 1,000
             return torch.cat([model(part.to(device)).cpu()
                               for part in images.split(250)])
-    except RuntimeError as error:
+    except (IndexError, RuntimeError) as error:
         if images.dim() > 3:
             raise
-        raise ValueError(f"images of shape {tuple(images.shape)} do not fit "
-                         "the net; a single image is a batch of one as "
-                         "image.view(1, 1, 28, 28)") from error
+        raise ValueError(f"images {tuple(images.shape)} do not fit: {error}; "
+                         "one image is image.view(1, 1, 28, 28)") from error
 
 
 @contextmanager
@@ -198,7 +200,8 @@ def testing(model):
     """Puts model in evaluation mode, without gradients; restores its modes and
     the random generators afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    gpus = range(torch.cuda.device_count())
+    device = device_of(model)
+    gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(gpus), torch.no_grad():
         try:
             yield model.eval()
@@ -208,22 +211,18 @@ def testing(model):
 
 
 def check_labels(labels, count):
-    """Raises ValueError if labels are not (count,) integers."""
-    if not (isinstance(labels, torch.Tensor) and labels.shape == (count,)
-            and not labels.is_floating_point()
-            and labels.dtype is not torch.bool):
-        dtype, shape = (getattr(labels, name, "no tensor")
-                        for name in ("dtype", "shape"))
-        raise ValueError(f"labels must be integers of shape ({count},), the "
-                         f"digit of each image, not {dtype} of {shape}")
+    """Raises ValueError if labels are not a tensor (count,) of integers."""
+    dtype, shape = (getattr(labels, name, "") for name in ("dtype", "shape"))
+    if dtype not in INTEGERS or shape != (count,):
+        raise ValueError(
+            f"labels must be a tensor of integers of shape ({count},), as "
+            "get_loader(dataset) gives them, not a "
+            f"{type(labels).__name__} {dtype} {shape or ''}")
 
 
 def vote(predictions):
-    """Returns the answers (images,) int64 that most nets give.
-
-    predictions (nets, images) int64: the nets' answers. The smallest digit
-    wins a tie. Raises ValueError for other shapes, types and digits.
-    """
+    """Returns the answers (images,) int64 that most nets give, of their
+    answers (nets, images) int64; the smallest digit wins a tie."""
     if not (isinstance(predictions, torch.Tensor) and predictions.dim() == 2
             and len(predictions) and predictions.dtype == torch.int64
             and ((predictions >= 0) & (predictions < 10)).all()):
@@ -241,7 +240,7 @@ def device_of(model):
 
 # Data
 
-def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
+def get_dataset(root=DATA, train=True, transform=ToTensor(), download=True):
     """Returns MNIST, whose items are (image (1, 28, 28), label int).
 
     A transform of your own gets a PIL image. Raises RuntimeError if a file is
@@ -259,8 +258,7 @@ def get_dataset(root=DATA, train=True, transform=TO_FLOAT, download=True):
 
 
 def repair_files(raw):
-    """Unpacks missing and damaged files from their archives; torchvision
-    checks only that the files exist."""
+    """Unpacks missing and damaged files; torchvision looks for no damage."""
     for (archive, md5), unpacked_md5 in zip(MNIST.resources, UNPACKED_MD5):
         file = raw / Path(archive).stem
         if check_integrity(file, unpacked_md5):
@@ -277,7 +275,7 @@ UNPACKED_MD5 = (  # in the order of MNIST.resources, which has the archives'
 
 
 def unpack(archive, file):
-    """Unpacks an archive; whoever looks meanwhile sees no part of the file."""
+    """Unpacks an archive into file, which appears whole or not at all."""
     with TemporaryDirectory(suffix=".tmp", dir=file.parent) as folder:
         unpacked = Path(folder, file.name)
         unpacked.write_bytes(gzip.decompress(archive.read_bytes()))
@@ -312,7 +310,7 @@ def shift_down(images):
 SHIFTS = identity, shift_right, shift_left, shift_up, shift_down
 
 
-def get_extended_dataset(root=DATA, train=True, transform=TO_FLOAT,
+def get_extended_dataset(root=DATA, train=True, transform=ToTensor(),
                          download=True):
     """Returns MNIST with five copies of each image, one for each of SHIFTS.
 
@@ -334,7 +332,7 @@ def get_train_loader():
 
 
 def get_extended_train_loader():
-    """Returns a loader of the 300,000 shifted training images, shuffled."""
+    """Returns a loader of the training images and their shifted copies."""
     return get_loader(get_extended_dataset())
 
 
@@ -394,6 +392,6 @@ def find_mnist(dataset):
              and dataset.target_transform is None
              and isinstance(dataset.targets, torch.Tensor)
              and dataset.targets.dtype == torch.int64
-             and dataset.targets.shape == dataset.data.shape[:1]
-             and dataset.data.dtype == torch.uint8)
+             and dataset.targets.shape == dataset.data.shape[:1] != (0,)
+             and dataset.data.dtype == torch.uint8 and dataset.data.dim() == 3)
     return (dataset, torch.arange(len(dataset))) if plain else None

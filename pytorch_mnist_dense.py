@@ -57,8 +57,8 @@ NETS = {  # of --net: the experiment whose recipe is the default
 
 
 def run_network(net, num_epochs=30, lr=3.0, **options):
-    """Trains and tests a Net; for options, see train_and_test_network, which
-    trains a ShallowNet as it is."""
+    """Trains and tests a Net. The options are those of train_and_test_network,
+    which itself is the function for a ShallowNet."""
     return train_and_test_network(net, num_epochs, lr,
                                   loss_function=mean_squared_error, **options)
 

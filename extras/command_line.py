@@ -27,8 +27,8 @@ NUMBERS = {  # name: (type, least, most, help)
     "epochs": (int, 1, 10**9, "passes over the training images"),
     "lr": (float, 0, 1e30, "learning rate"),
     "wd": (float, 0, 1e30, "weight decay"),
-    "seed": (int, 0, 2**63 - 1, "random seed of weights, order and dropout; "
-             "default 0"),
+    "seed": (int, 0, 2**63 - 1, "random seed of all that is random; default "
+             "0"),
     "train_size": (int, 1, 60000, "use only the first N training images"),
     "test_size": (int, 1, 10000, "use only the first N test images"),
     "threads": (int, 1, 1024, "threads of the processor; default 1, as in the "
@@ -50,12 +50,13 @@ def run_command_line(description, nets, experiments, reader, argv=None):
     default first; experiments {name: Recipe}; reader: the net that --read
     takes if there is neither --net nor --load
 
-    Exits with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C.
+    Exits with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C, 141
+    if nobody reads what it prints.
     """
     parser = make_parser(description, nets, experiments, reader)
     args, threads = parser.parse_args(argv), torch.get_num_threads()
     try:
-        run(parser, args, complete(args, nets, experiments, reader))
+        carry_out(parser, args, complete(args, nets, experiments, reader))
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     except BrokenPipeError:
@@ -70,12 +71,12 @@ def run_command_line(description, nets, experiments, reader, argv=None):
         torch.set_num_threads(threads)
 
 
-def run(parser, args, recipe):
-    """Does what args ask for."""
+def carry_out(parser, args, recipe):
+    """Reads, tests or trains, as args ask."""
     torch.set_num_threads(args.threads)
     if args.read:
         read_pictures(parser, args, recipe)
-    elif args.load:
+    elif args.load is not None:
         test_weights(args, recipe)
     else:
         train_and_keep(args, recipe)
@@ -83,7 +84,7 @@ def run(parser, args, recipe):
 
 def what_is_kept(args):
     """Returns what becomes of the epochs before an interrupt, in words."""
-    if args.load:
+    if args.load is not None:
         return ""
     if args.checkpoint:
         return "; the same command goes on after the last whole epoch"
@@ -123,8 +124,8 @@ def add_switches(parser):
                         "each training image, each shifted by a pixel",
                         action=argparse.BooleanOptionalAction)
     parser.add_argument("--distort", action="store_true", default=None,
-                        help="distort each training image anew whenever it is "
-                        "drawn")
+                        help="distort each training image anew each time it "
+                        "is used")
     parser.add_argument("--device", default="cpu",
                         choices=("cpu", "cuda", "mps"), help="default: cpu, "
                         "as in the published runs; cuda is an NVIDIA GPU, mps "
@@ -159,19 +160,19 @@ def printable(text):
 def complete(args, nets, experiments, reader):
     """Fills in the defaults of args, and returns the recipe of their net;
     raises ValueError for what does not fit together or cannot be had."""
-    first, alone = [*nets][0], args.read and not args.load
-    experiment = nets[args.net or (reader if alone else first)]
-    recipe = experiments[experiment]
+    first, alone = [*nets][0], args.read and args.load is None
+    net = args.net or (reader if alone else first)
+    experiment, recipe = nets[net], experiments[nets[net]]
     if alone:
         args.load = RESULTS / f"{experiment}-seed0.pt"
         if not args.load.exists():
-            raise ValueError(f"no weights of --net {args.net} are published; "
+            raise ValueError(f"no weights of --net {net} are published; "
                              "name a file of yours with --load")
     given = [name for name in TRAINING if getattr(args, name) is not None]
-    if args.load and given:
+    if args.load is not None and given:
         raise ValueError("--load and --read do not train; leave out --"
                          + ", --".join(given))
-    if args.read and args.test_size:
+    if args.read and args.test_size is not None:
         raise ValueError("--read tests nothing; leave out --test_size")
     for name, value in {**DEFAULTS, **recipe._asdict()}.items():
         if getattr(args, name, 0) is None:
@@ -261,7 +262,7 @@ def train_and_keep(args, recipe):
     train_loader, test_loader = make_train_loader(args), make_test_loader(args)
     torch.manual_seed(args.seed)
     net, history = recipe.net_class().to(args.device), {}
-    after_epoch = keep_checkpoint(args, settings, net, history)
+    after_epoch = resume_and_keep(args, settings, net, history)
     train_and_test_network(
         net, args.epochs, args.lr, args.wd, recipe.loss_function,
         train_loader, test_loader, history, after_epoch)
@@ -274,7 +275,7 @@ def train_and_keep(args, recipe):
             write_record(args.record, net, settings, history)
 
 
-def keep_checkpoint(args, settings, net, history):
+def resume_and_keep(args, settings, net, history):
     """Resumes a run, if args name its checkpoint; returns what saves it after
     each epoch, or None without --checkpoint."""
     if args.checkpoint is None:

@@ -128,9 +128,9 @@ def flatten(picture):
 
 
 def stretch(picture):
-    """Returns the grey of a picture (PIL) of numbers of any range. One that is
-    infinite, none, or above or below all eight around it, counts for nothing.
-    """
+    """Returns the grey of a picture (PIL) of numbers of any range. Infinite
+    ones and nan become the median; one above or below all eight around it is
+    clipped to the nearest of them."""
     scale = max(1, max(picture.size) // SIDE)
     grey = np.array(picture.convert("F").reduce(scale), dtype=float)
     finite = np.isfinite(grey)
@@ -163,7 +163,7 @@ def remove_paper(grey):
     ink = ink - usual
     level = np.median(ink[ink >= ink.max() / 4])  # of faint strokes, too
     if not level > max(0.02, 3 * (usual - lowest)):  # the paper's noise
-        raise ValueError("it is blank, or too faint; write with a darker pen")
+        raise ValueError("it is blank, or too faint; write with more contrast")
     return (ink / level).clip(0, 1)
 
 

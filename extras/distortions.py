@@ -1,10 +1,10 @@
-"""Training images that are distorted anew whenever they are drawn.
+"""Training images that are distorted anew each time they are used.
 
 After Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural
 Networks Applied to Visual Document Analysis" (2003): a digit that is turned,
 stretched, slanted and moved a little, and whose strokes waver as if drawn by
-another hand, is still the same digit. The sigma of 4 pixels is theirs; how
-strong each distortion is, is this project's choice.
+another hand, is still the same digit. The sigma of 4 pixels is theirs; the
+strength of each distortion is our choice.
 
     >>> loader = get_distorted_loader(get_dataset())
     >>> accuracies = train_and_test_network(net, train_loader=loader)
@@ -14,7 +14,7 @@ place is a pair (x, y), in pixels from the middle of the image, rightward and
 downward; the places of the pixels run from -13.5 to 13.5.
 """
 
-from math import ceil, radians
+from math import radians
 
 import torch
 from torch.nn.functional import grid_sample
@@ -44,9 +44,10 @@ class DistortedLoader:
     """The loader that get_distorted_loader returns."""
     def __init__(self, dataset, batch_size):
         self.dataset, self.batch_size = dataset, batch_size
+        self.length = len(get_loader(dataset, batch_size))
 
     def __len__(self):
-        return ceil(len(self.dataset) / self.batch_size)
+        return self.length
 
     def __iter__(self):
         size = self.batch_size  # about 1,000 images at once take less time
@@ -59,8 +60,12 @@ def distort(images):
     """Returns the images (B, 1, 28, 28), each distorted in a way of its own.
 
     The result has their type and device; what enters from outside is 0. The
-    random numbers are those of torch's global generator for the CPU.
+    random numbers are those of torch's global generator for the CPU. Raises
+    ValueError for images of another size.
     """
+    if images.shape[1:] != (1, IMAGE_WIDTH, IMAGE_WIDTH):
+        raise ValueError("images must be (B, 1, 28, 28), not "
+                         f"{tuple(images.shape)}")
     count = len(images)
     places = (draw_affine_maps(count) @ pixels()).unflatten(
         2, (IMAGE_WIDTH, IMAGE_WIDTH))           # (B, 2, 28, 28)

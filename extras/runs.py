@@ -35,7 +35,8 @@ def load_weights(net, path):
     damaged or its weights do not fit, which leaves net as it was. Nets of
     equal shapes, such as those with and without dropout, fit each other.
     """
-    with reading(path, "is damaged, or not a file of weights: {}"):
+    with reading(path, "is damaged, or holds more than weights; --save, or "
+                 "torch.save(net.state_dict(), FILE), writes weights"):
         weights = load(path)
     check_weights(path, weights, type(net).__name__)
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -44,24 +45,30 @@ def load_weights(net, path):
     except RuntimeError as error:
         net.load_state_dict(before)
         raise ValueError(f"{path} does not hold the weights of a "
-                         f"{type(net).__name__}; check the file and the net"
-                         ) from error
+                         f"{type(net).__name__}; load it into the net that it "
+                         "was saved from (--net)") from error
 
 
 def check_weights(path, weights, net):
     """Raises ValueError for what is known not to be the weights of a net."""
-    if not isinstance(weights, dict):
-        raise ValueError(f"{path} does not hold the weights of a {net}, but a "
-                         f"{type(weights).__name__}; --save writes weights")
-    if "settings" in weights and "history" in weights:
+    if isinstance(weights, dict) and {"settings", "history"} <= {*weights}:
         raise ValueError(f"{path} is a checkpoint; to get weights from it, "
                          "finish the run with --checkpoint and --save")
+    if not (isinstance(weights, dict) and weights
+            and all(isinstance(name, str) and isinstance(value, torch.Tensor)
+                    for name, value in weights.items())):
+        raise ValueError(f"{path} does not hold the weights of a {net}, but "
+                         "something else; --save writes weights")
     for prefix in "_orig_mod.", "module.":
-        if any(str(name).startswith(prefix) for name in weights):
+        if any(name.startswith(prefix) for name in weights):
             raise ValueError(
                 f"{path} holds the weights of a compiled or parallel net, "
                 f"whose names begin with {prefix}; save those of the {net} "
                 "inside it")
+    for name, value in weights.items():
+        if value.is_complex() or not value.isfinite().all():
+            raise ValueError(f"{path} holds weights that are nan, infinite or "
+                             f"complex, in {name}; save those of a sound net")
 
 
 # Records
@@ -69,8 +76,8 @@ def check_weights(path, weights, net):
 def write_record(path, net, settings, history):
     """Writes a run as JSON: its settings, its results and its machine.
 
-    net (class), epochs, lr, wd, extend_data, seed, train_size, test_size,
-    batch_size, device, threads, processor, python, torch: the settings
+    net (class), epochs, lr, wd, extend_data, distort, seed, train_size,
+    test_size, batch_size, device, threads, processor, python, torch: settings
     loss, test_accuracy, seconds: the lists of train_network's history
     predictions: the trained net's answers to all 10,000 test images, as a
         string of digits
@@ -107,7 +114,7 @@ def save_checkpoint(path, settings, net, history):
     """Writes all that resume needs; settings {name: value} tell the run."""
     save(path, {
         "settings": settings, "net": net.state_dict(), "history": history,
-        "random": {device: generator(device).get_rng_state()
+        "random": {device: generator_module(device).get_rng_state()
                    for device in {"cpu", settings["device"]}}})
 
 
@@ -115,14 +122,14 @@ def resume(path, settings, num_epochs, net, history):
     """Restores net, history and the random generators from a checkpoint, if
     there is one, so that training goes on as if it had never stopped. Raises
     ValueError if it is damaged, or of another run."""
-    check_writable(path)
     if not Path(path).exists():
         return
     damage = ("is damaged or not a checkpoint; move it away or name another "
               "file")
     with reading(path, damage):
         saved = load(path)
-        there, done = saved["settings"], len(saved["history"]["seconds"])
+        there, kept = dict(saved["settings"]), saved["history"]
+        done, = {len(kept[name]) for name in ("test_accuracy", "seconds")}
     if "optimizer" in saved:
         raise ValueError(f"{path} was written by an older release; finish its "
                          "run with that release, or name another file")
@@ -133,16 +140,17 @@ def resume(path, settings, num_epochs, net, history):
                              "or name another file")
     if done > num_epochs:
         raise ValueError(f"{path} already has {done} epochs, more than the "
-                         f"{num_epochs} asked for")
+                         f"{num_epochs} asked for; ask for more, or name "
+                         "another file")
     with reading(path, damage):
         net.load_state_dict(saved["net"])
-        history.update(saved["history"])
+        history.update(kept)
         for device, state in saved["random"].items():
-            generator(device).set_rng_state(state)
+            generator_module(device).set_rng_state(state)
 
 
-def generator(device):
-    """Returns the module that keeps the state of a device's generator."""
+def generator_module(device):
+    """Returns the module with the random generator of a device."""
     return torch if device == "cpu" else getattr(torch, device)
 
 

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from torchvision.transforms import ToTensor
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, FOLDER = ROOT / "results", ROOT / "tests" / "digits"
 sys.path[:0] = str(ROOT), str(RESULTS)
 
 import figures  # noqa: E402
-from common import TO_FLOAT, predict  # noqa: E402
+from common import predict  # noqa: E402
 from extras.digits import read_digit  # noqa: E402
 from extras.runs import load_weights  # noqa: E402
 from pytorch_mnist_convnet import (  # noqa: E402
@@ -98,7 +99,7 @@ def draw_digits(folder, seed=0):
 def shrink_picture(path):
     """Returns a picture as an image (1, 28, 28) the usual way: grey, 28x28
     pixels, and inverted if it is light. What fails here is not the net."""
-    image = TO_FLOAT(Image.open(path).convert("L").resize((28, 28)))
+    image = ToTensor()(Image.open(path).convert("L").resize((28, 28)))
     return 1 - image if image.mean() > 0.5 else image
 
 

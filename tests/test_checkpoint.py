@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from extras.runs import load_weights, read_record
@@ -160,6 +159,12 @@ def test_another_net_is_refused(run, capsys):
     assert "net was Net, not ConvNetSimple" in error
 
 
+def test_a_net_that_was_edited_is_refused(run, capsys, monkeypatch):
+    run()
+    monkeypatch.setattr(dense.Net, "extra_repr", lambda net: "edited")
+    assert "layers was Net(" in refused(run, capsys)
+
+
 def test_equal_settings_written_otherwise(run):
     run("--lr", "1")
     run("--lr", "1.0", "--wd", "0.0", "--epochs", "3")
@@ -175,7 +180,7 @@ def test_a_checkpoint_of_an_older_release(run, tmp_path, capsys):
 
 @pytest.mark.parametrize("damage", [
     "empty", "truncated", "flipped", "text", "a list", "a saved net",
-    "no random state"])
+    "no random state", "no settings", "other lengths"])
 def test_a_damaged_checkpoint_is_refused(run, tmp_path, capsys, damage):
     path = tmp_path / "run.pt"
     run()
@@ -185,7 +190,10 @@ def test_a_damaged_checkpoint_is_refused(run, tmp_path, capsys, damage):
     path.write_bytes({"empty": b"", "truncated": content[:-100],
                       "flipped": content}.get(damage, b"hello"))
     others = {"a list": [3], "a saved net": dense.Net().state_dict(),
-              "no random state": {**saved, "random": {"cpu": torch.ones(3)}}}
+              "no random state": {**saved, "random": {"cpu": torch.ones(3)}},
+              "no settings": {**saved, "settings": None},
+              "other lengths": {**saved, "history": {
+                  **saved["history"], "test_accuracy": [0.5]}}}
     if damage in others:
         torch.save(others[damage], path)
     before = path.read_bytes()

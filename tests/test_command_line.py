@@ -130,7 +130,7 @@ def test_sizes_are_counted_before_extension(monkeypatch):
     assert train_loader.batch_size == 10
 
 
-def test_distorted_images(tmp_path, train_data, monkeypatch):
+def test_distorted_images(monkeypatch):
     """They go through the one loader of the training, and no other."""
     seen = []
     monkeypatch.setattr(
@@ -256,11 +256,16 @@ def test_ctrl_c(monkeypatch, tmp_path, capsys, flags, kept):
     assert empty == "" and "interrupted; " in line and kept in line
 
 
-def test_main_comes_back_and_leaves_the_threads(capsys):
-    threads = torch.get_num_threads()
-    assert dense.main([*SMOKE, "--threads", str(threads + 1)]) is None
-    assert f"threads {threads + 1}" in capsys.readouterr().out
-    assert torch.get_num_threads() == threads
+@pytest.mark.parametrize("flags, wanted", [([], 1), (["--threads", "3"], 3)])
+def test_threads_for_the_run_alone(monkeypatch, flags, wanted):
+    """main comes back, and leaves the setting as it was."""
+    seen, threads = [], torch.get_num_threads()
+    monkeypatch.setattr(command_line, "train_and_keep",
+                        lambda *args: seen.append(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    assert dense.main([*SMOKE, *flags]) is None
+    assert seen == [wanted] and torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
 
 
 def test_a_closed_pipe():

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, RandomSampler, Subset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
@@ -91,12 +91,10 @@ def test_train_loader_gives_every_image_once_in_new_order(train_data):
     assert not torch.equal(*epochs)
 
 
-def with_targets(change):
-    """Returns a change of MNIST's targets as a case of the test below."""
-    def changed(data):
-        data.targets = change(data.targets)
-        return data
-    return changed
+def changed(mnist, **attributes):
+    """Returns MNIST with other attributes."""
+    vars(mnist).update(attributes)
+    return mnist
 
 
 CASES = {  # name: MNIST -> a dataset, or (dataset, more options of the loader)
@@ -118,17 +116,29 @@ CASES = {  # name: MNIST -> a dataset, or (dataset, more options of the loader)
     "beyond": lambda data: Subset(data, [*range(30), 60_000]),
     "none": lambda data: Subset(data, []),
     "no integers": lambda data: Subset(data, np.arange(0)),
-    "targets in a list": with_targets(lambda targets: targets.tolist()),
-    "targets of numpy": with_targets(lambda targets: targets.numpy()),
-    "targets of int32": with_targets(lambda targets: targets.int()),
-    "targets in a column": with_targets(lambda targets: targets[:, None]),
-    "too few targets": with_targets(lambda targets: targets[:25]),
+    "targets in a list": lambda data: changed(
+        data, targets=data.targets.tolist()),
+    "targets of numpy": lambda data: changed(
+        data, targets=data.targets.numpy()),
+    "targets of int32": lambda data: changed(
+        data, targets=data.targets.int()),
+    "targets in a column": lambda data: changed(
+        data, targets=data.targets[:, None]),
+    "too few targets": lambda data: changed(
+        data, targets=data.targets[:25]),
     "drop_last": lambda data: (Subset(data, range(25)), {"drop_last": True}),
     "collate_fn": lambda data: (data, {"collate_fn": len}),
     "batch_sampler": lambda data: (
         data, {"batch_sampler": [[3, 1], [4]], "batch_size": 1}),
     "sampler": lambda data: (data, {"sampler": [3, 1, 60_000]}),
     "no batches": lambda data: (data, {"batch_size": None}),
+    "generator": lambda data: (data, {"generator": torch.Generator()}),
+    "target_transform": lambda data: changed(data, target_transform=float),
+    "transform": lambda data: changed(data, transform=transforms.ToTensor),
+    "pixels are numbers": lambda data: changed(data, data=data.data.float()),
+    "colour": lambda data: changed(data, data=data.data[..., None]),
+    "empty": lambda data: changed(data, data=data.data[:0],
+                                  targets=data.targets[:0]),
 }
 
 
@@ -145,7 +155,7 @@ def all_batches(loader):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("case", CASES)
-def test_the_fast_loader_is_the_slow_one_only_faster(case, dtype, monkeypatch):
+def test_the_fast_loader_is_the_slow_one_only_faster(case, dtype):
     found = CASES[case](common.get_dataset(train=False))
     dataset, options = found if type(found) is tuple else (found, {})
     options = {"batch_size": 10, **options}
@@ -197,6 +207,7 @@ def test_test_loader_keeps_its_order(test_data):
 
 
 def test_ready_made_train_loaders():
+    assert type(common.get_train_loader().sampler) is RandomSampler
     assert len(common.get_train_loader()) == 6_000
     assert len(common.get_extended_train_loader()) == 30_000
 
@@ -316,6 +327,16 @@ def test_two_runs_can_start_at_once(root):
             for _ in range(2)]
     assert [run.communicate()[0] for run in runs] == ["loaded\n"] * 2
     assert all(map(is_whole, (root / "MNIST" / "raw").glob("*-ubyte")))
+
+
+def test_an_unpacked_file_appears_whole(root, monkeypatch):
+    def replace(unpacked, file):
+        assert not file.exists() and is_whole(unpacked)
+        move(unpacked, file)
+
+    move = Path.replace
+    monkeypatch.setattr(Path, "replace", replace)
+    common.get_dataset(root)
 
 
 def test_two_threads_can_start_at_once(root):

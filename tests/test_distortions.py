@@ -9,7 +9,6 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch.utils.data import Subset
 
-import common
 from extras import distortions
 
 COMPONENTS = "ROTATION", "SCALE", "SHEAR", "SHIFT", "ELASTIC_RMS"

@@ -50,10 +50,28 @@ def test_weights_of_a_wrapped_net(wrap, tmp_path):
         runs.load_weights(dense.Net(), tmp_path / "net.pt")
 
 
-def test_a_file_of_something_else(tmp_path):
-    torch.save(torch.ones(3), tmp_path / "net.pt")
-    with pytest.raises(ValueError, match="a Net, but a Tensor"):
+@pytest.mark.parametrize("content", [
+    torch.ones(3), {}, {3: torch.ones(3)}, {"net": dense.Net().state_dict()}])
+def test_a_file_of_something_else(tmp_path, content):
+    torch.save(content, tmp_path / "net.pt")
+    with pytest.raises(ValueError, match="a Net, but something else"):
         runs.load_weights(dense.Net(), tmp_path / "net.pt")
+
+
+def test_a_file_of_a_whole_net(tmp_path):
+    torch.save(dense.Net(), tmp_path / "net.pt")
+    with pytest.raises(ValueError, match="holds more than weights; --save, or "
+                       r"torch.save\(net.state_dict\(\), FILE\), writes"):
+        runs.load_weights(dense.Net(), tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1j])
+def test_weights_that_are_no_numbers(weights, bad):
+    saved = torch.load(weights)
+    torch.save({**saved, "hidden_layer.bias":
+                saved["hidden_layer.bias"] * bad}, weights)
+    with pytest.raises(ValueError, match="complex, in hidden_layer.bias"):
+        runs.load_weights(dense.Net(), weights)
 
 
 @pytest.mark.parametrize("error", [
@@ -71,7 +89,7 @@ def test_a_small_file_that_unpacks_to_a_large_one(tmp_path):
     with zipfile.ZipFile(tmp_path / "net.pt", "w",
                          zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("net/data", bytes(10**7))
-    with pytest.raises(ValueError, match="net.pt is damaged, .* larger than"):
+    with pytest.raises(ValueError, match="net.pt is damaged, or holds more"):
         runs.load_weights(dense.Net(), tmp_path / "net.pt")
 
 

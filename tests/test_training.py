@@ -225,7 +225,19 @@ def test_a_model_without_weights_can_be_tested(tiny_test_loader):
     assert 0 <= common.test_network(ink, tiny_test_loader) <= 1
 
 
-def test_the_mnist_test_images_are_the_default(tiny_train_loader, capsys):
+def test_the_training_images_are_the_default(tiny_train_loader,
+                                             tiny_test_loader, monkeypatch):
+    history, again = {}, {}
+    monkeypatch.setattr(common, "get_train_loader", lambda: tiny_train_loader)
+    for kept, options in ((history, {}),
+                          (again, {"train_loader": tiny_train_loader})):
+        torch.manual_seed(0)
+        train_and_test_network(dense.ShallowNet(), 1, history=kept,
+                               test_loader=tiny_test_loader, **options)
+    assert history["loss"] == again["loss"]
+
+
+def test_the_mnist_test_images_are_the_default(tiny_train_loader):
     net = dense.Net()
     sgd = torch.optim.SGD(net.parameters(), lr=0.1)
     accuracy, = common.train_network(net, tiny_train_loader, 1,
@@ -245,15 +257,15 @@ def test_a_loader_without_batches(tiny_train_loader, tiny_test_loader):
 @pytest.mark.parametrize("labels", [
     torch.zeros(10, 1, dtype=torch.int64), torch.eye(10),
     torch.eye(10).long(), torch.zeros(10), torch.zeros(9).long(),
-    torch.zeros(10).bool(), [0] * 10],
+    torch.zeros(10).bool(), torch.zeros(10).cfloat(), [0] * 10, np.zeros(10)],
     ids=["column", "one-hot", "one-hot int", "float", "too few", "bool",
-         "list"])
+         "complex", "list", "numpy"])
 def test_labels_are_one_integer_for_each_image(labels):
     images, net = torch.rand(10, 1, 28, 28), dense.Net()
-    with pytest.raises(ValueError, match=r"labels must be integers of shape "
-                       r"\(10,\)"):
+    with pytest.raises(ValueError, match="labels must be a tensor of integers "
+                       r"of shape \(10,\)"):
         common.test_network(net, [(images, labels)])
-    with pytest.raises(ValueError, match="labels must be integers"):
+    with pytest.raises(ValueError, match="labels must be a tensor"):
         dense.mean_squared_error(net(images), labels)
 
 
@@ -286,10 +298,17 @@ def test_outputs_are_a_row_for_each_image(net):
         common.test_network(net, [(images, torch.arange(10))])
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28)])
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (784,)])
 def test_one_image_is_no_batch(shape):
-    with pytest.raises(ValueError, match="a batch of one"):
+    with pytest.raises(ValueError, match="one image is image.view"):
         common.predict(convnet.ConvNetSimple(), torch.rand(shape))
+
+
+def test_nan_is_no_answer():
+    images = torch.rand(3, 1, 28, 28)
+    images[1, 0, 5, 5] = float("nan")
+    with pytest.raises(ValueError, match="outputs are nan"):
+        common.predict(dense.Net(), images)
 
 
 def test_the_mean_loss_of_half_precision(tiny_test_loader):
@@ -367,6 +386,15 @@ def test_plain_sgd_is_sgd():
 
     torch.testing.assert_close(train(common.PlainSGD), train(torch.optim.SGD),
                                rtol=0, atol=1e-12)
+
+
+def test_infinite_weights_are_divergence(tiny_test_loader):
+    """Even if the loss of the epoch was finite."""
+    batches = [(torch.rand(3, 1, 28, 28), torch.arange(3))]
+    with pytest.raises(FloatingPointError, match="weights not finite"):
+        train_and_test_network(dense.ShallowNet(), 1, lr=float("inf"),
+                               train_loader=batches,
+                               test_loader=tiny_test_loader)
 
 
 def test_vote_of_three_nets():
