@@ -134,9 +134,10 @@ def all_predictions(runs):
 
 # Accuracies, all in per cent
 
-def last(runs):
-    """Returns the accuracies (n,) after the last epoch of n runs."""
-    return np.array([100 * run["test_accuracy"][-1] for run in runs])
+def last(runs, epochs=1):
+    """Returns the mean accuracies (n,) after the last epochs of n runs."""
+    return 100 * np.mean([run["test_accuracy"][-epochs:] for run in runs],
+                         axis=1)
 
 
 def last_ten(runs):

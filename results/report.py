@@ -11,7 +11,6 @@ at and tested, which takes a few minutes.
 import argparse
 import re
 import sys
-from contextlib import ExitStack
 from math import log
 from pathlib import Path
 
@@ -26,13 +25,14 @@ import tables  # noqa: E402
 from common import get_dataset, vote  # noqa: E402
 from extras.command_line import decimal  # noqa: E402
 from extras.runs import check_writable, replacing  # noqa: E402
-from nets import (all_shift_accuracies, certainty, load_net,  # noqa: E402
-                  norm, way_through)
 from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL,  # noqa: E402
                      RELU, RESULTS, STRONG_DECAY, all_predictions, last,
                      last_ten, mean_and_deviation, predictions, read_records)
-from significance import (compare, other_digits_text, p_text,  # noqa: E402
-                   steps_text, verdicts)
+from significance import (compare, last_epoch_text,  # noqa: E402
+                          other_digits_text, p_text, sides_text, steps_text,
+                          verdicts)
+from saved_nets import (all_shift_accuracies, certainty,  # noqa: E402
+                        load_net, norm, way_through)
 
 
 def main(argv=None):
@@ -49,7 +49,7 @@ def main(argv=None):
         for name, figure in draw_figures(records, test_data).items():
             contents[RESULTS / f"{name}.png"] = figures.png(figure)
         write_all(contents)
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         parser.exit(2, f"report.py: error: {error}; move a file of yours away,"
                     " or restore a published one: git checkout -- FILE\n")
     except KeyboardInterrupt:
@@ -73,7 +73,9 @@ def make_blocks(records, labels):
         "runs": tables.runs_table(records, labels),
         "published": tables.published_table(records),
         "steps": tables.steps_table(records),
+        "last epoch": last_epoch_text(records),
         "other digits": other_digits_text(records, labels),
+        "sides": sides_text(records),
         "extended": extended_text(records),
         "dropout": dropout_text(records),
         "shifts": tables.shifts_table(shifts),
@@ -119,12 +121,12 @@ def draw_figures(records, test_data):
 
 
 def write_all(contents):
-    """Writes {path: bytes}: all of them, or none if one cannot be written."""
+    """Writes {path: bytes}, once it is clear that each can be written."""
     for path in contents:
         check_writable(path)
-    with ExitStack() as stack:
-        for path, content in contents.items():
-            stack.enter_context(replacing(path)).write(content)
+    for path, content in contents.items():
+        with replacing(path) as file:
+            file.write(content)
 
 
 # The sentences of the pages
@@ -138,16 +140,18 @@ def experiment_text(records, name):
 
 def speed_text():
     """Returns how much faster a step and a test are than the article's."""
-    rows = re.findall(r"\| .*: a (step|test) .*\| ([\d.]+) \|",
-                      (RESULTS / "speed.md").read_text("utf-8"))
+    rows = re.findall(
+        r"\| .*: a (step|test)[^|]*\| [\d.]+ \| [\d.]+ \| ([\d.]+) \|",
+        (RESULTS / "speed.md").read_text("utf-8"))
     if {kind for kind, _ in rows} != {"step", "test"}:
         raise ValueError(f"{RESULTS / 'speed.md'} has no table of the speeds "
                          "of a step and a test; tests/benchmark.py prints one")
     step, test = ([float(ratio) for kind, ratio in rows if kind == wanted]
                   for wanted in ("step", "test"))
-    return (f"A step of training is {min(step):.1f} to {max(step):.1f} times "
-            "as fast as with the loaders and the optimizer of the article, a "
-            f"test {min(test):.0f} to {max(test):.0f} times.\n")
+    return ("With one thread, a step of training is "
+            f"{min(step):.1f} to {max(step):.1f} times as fast as with the "
+            "loaders and the optimizer of the article, a test "
+            f"{min(test):.0f} to {max(test):.0f} times.\n")
 
 
 def extended_text(records):
@@ -184,13 +188,13 @@ def in_epochs(runs, first, final=None):
 
 
 def moved_text(shifts):
-    """Returns by what factor mistakes grow on moved images."""
+    """Returns how many mistakes nets make on moved images."""
     parts = []
     for name in "dense", "basic_conv", FINAL:
         still, moved = (100 - accuracy for accuracy in shifts[name][:2])
-        parts.append(f"{moved / still:.1f} in {name}")
-    return ("On test images moved by one pixel, the mistakes grow by a factor "
-            f"of {joined(parts)}.\n")
+        parts.append(f"{name} gets {moved:.2f} % wrong instead of "
+                     f"{still:.2f}")
+    return f"Of test images moved by one pixel, {joined(parts)}.\n"
 
 
 def votes_text(records, labels):
@@ -224,11 +228,12 @@ def rates_text(records):
         epochs = joined(first_above(run, 0.995) for run in records[name])
         text += (f"- With rate {EXPERIMENTS[name].lr}, the accuracy of a run "
                  f"has a standard deviation of {listed} points over the last "
-                 f"ten epochs. It first exceeds 99.5 % in epoch {epochs}.\n")
+                 f"ten epochs. It first exceeds 99.5 % in epochs {epochs}.\n")
     steadier = compare(deviations[FINAL], deviations[FAST_FINAL])
     return (f"{text}- The article says that 0.005 is the steadier rate: "
-            f"{verdicts([steadier])[0]}. With 0.03 the standard deviation "
-            f"differs by {steadier} points (p: {p_text(steadier)}).\n")
+            f"{verdicts([steadier])[0]}. With 0.03 the standard deviation is "
+            f"higher by {steadier} points (a test by itself, p: "
+            f"{p_text(steadier)}).\n")
 
 
 def joined(texts):

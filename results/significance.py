@@ -1,6 +1,6 @@
 """Which steps of the ladder gain more than luck would: Welch's t-test, Holm's
 correction, and what they say of the claims of the book and the article. All in
-points of per cent.
+percentage points.
 
 records: {experiment: [record of each seed]}; labels: (10000,) of the test
 images
@@ -11,8 +11,8 @@ from collections import namedtuple
 import numpy as np
 from scipy import stats
 
-from records import (FAST_FINAL, FINAL, PUBLISHED, RELU, all_predictions,
-                     first_number, last, last_ten)
+from records import (FAST_FINAL, FINAL, PUBLISHED, RELU, STRONG_DECAY,
+                     all_predictions, first_number, is_number, last)
 
 Step = namedtuple("Step", "what before after claimed", defaults=(True,))
 
@@ -31,17 +31,21 @@ STEPS = (  # claimed: the book or the article says that it helps
          RELU, claimed=False))
 
 
-def measure_steps(records, labels=None):
-    """Returns [(step, Difference over the last ten epochs, verdict)].
+def measure_steps(records, labels=None, epochs=10):
+    """Returns [(step, Difference over a run's last epochs, verdict)].
 
-    With labels, the test images count as luck too: see image_error.
+    With labels, the test images count as luck too: see image_error. What the
+    runs leave open stays open then.
     """
     gains = []
     for step in STEPS:
         before, after = records[step.before], records[step.after]
-        error = 0 if labels is None else image_error(before, after, labels)
-        gains.append(compare(last_ten(before).mean(axis=1),
-                             last_ten(after).mean(axis=1), error))
+        gain = compare(last(before, epochs), last(after, epochs))
+        if labels is not None:
+            wider = compare(last(before, epochs), last(after, epochs),
+                            image_error(before, after, labels))
+            gain = wider._replace(p=max(gain.p, wider.p))
+        gains.append(gain)
     claims = [(step, gain) for step, gain in zip(STEPS, gains) if step.claimed]
     found = dict(zip([step for step, _ in claims],
                      verdicts([gain for _, gain in claims])))
@@ -60,8 +64,8 @@ class Difference(namedtuple("Difference", "points error p")):
 def compare(before, after, extra_error=0):
     """Returns the Difference between the values of two kinds of runs.
 
-    By Welch's t-test, as the two kinds fluctuate differently; extra_error is
-    what does not come from the runs. A single run tells no error: nan.
+    By Welch's t-test, as the two kinds fluctuate differently. extra_error does
+    not come from the runs. A single run tells no error: nan.
     """
     points = after.mean() - before.mean()
     if min(len(before), len(after)) < 2:
@@ -76,17 +80,21 @@ def compare(before, after, extra_error=0):
 
 
 def image_error(before, after, labels):
-    """Returns the standard error that the luck of the images adds to the
-    difference of two kinds of runs, by their answers to the same images."""
-    old, new = ((all_predictions(runs) == labels).double().mean(dim=0)
-                for runs in (before, after))
-    return 100 * stats.sem((new - old).numpy())
+    """Returns the standard error that a new choice of images would add to the
+    difference of two kinds of runs, by their answers to the same images;
+    without what differs from run to run, which compare counts already."""
+    right = [(all_predictions(runs) == labels).double()
+             for runs in (before, after)]
+    old, new = (kind.mean(dim=0) for kind in right)
+    of_runs = sum(kind.var(dim=0).mean() / len(kind) for kind in right)
+    of_images = (new - old).var() - of_runs
+    return 100 * (of_images.clamp(min=0) / len(labels)).sqrt().item()
 
 
 def verdicts(differences):
     """Returns what each difference says of the claim that it is above zero.
 
-    Luck decides any of them wrongly at most once in 20 times.
+    The chance that luck decides even one of them is at most 1 in 20.
     """
     corrected = holm([difference.p for difference in differences])
     return ["undecided" if not p < 0.05 else
@@ -136,10 +144,36 @@ def steps_text(records, name):
 
 def other_digits_text(records, labels):
     """Returns how the verdicts would fare if other digits were tested."""
-    pairs = [*zip(measure_steps(records), measure_steps(records, labels))]
-    wide = [gain.error for _, (step, gain, _) in pairs if step.claimed]
-    changed = [f"{step.what} ({new})" for (step, _, old), (_, _, new) in pairs
-               if new != old]
+    steps = measure_steps(records, labels)
+    wide = [gain.error for step, gain, _ in steps if step.claimed]
     return (f"With the luck of the images, the standard errors of the claimed "
             f"steps are {min(wide):.2f} to {max(wide):.2f} points. Verdicts "
-            f"that change: {', '.join(changed) or 'none'}.\n")
+            f"that change: {changed(measure_steps(records), steps)}.\n")
+
+
+def last_epoch_text(records):
+    """Returns how the verdicts would fare if the last epoch decided."""
+    steps = measure_steps(records, epochs=1)
+    return ("Verdicts that would change if the last epoch decided: "
+            f"{changed(measure_steps(records), steps)}.\n")
+
+
+def changed(before, after):
+    """Returns the steps whose verdicts differ, with those after, in words."""
+    return ", ".join(
+        f"{step.what} ({new})" for (step, _, old), (_, _, new)
+        in zip(before, after) if new != old) or "none"
+
+
+def sides_text(records):
+    """Returns how many of the published numbers lie below our means."""
+    parts = []
+    for whose, numbers in zip(("Nielsen's", "the article's"),
+                              zip(*PUBLISHED.values())):
+        sides = [float(number) < last(records[name]).mean()
+                 for name, number in zip(PUBLISHED, numbers)
+                 if is_number(number) and name != STRONG_DECAY]
+        p = stats.binomtest(sum(sides), len(sides)).pvalue
+        parts.append(f"{sum(sides)} of {len(sides)} of {whose} numbers (by a "
+                     f"sign test, p: {p:.3f})")
+    return f"Below our means lie {' and '.join(parts)}.\n"

@@ -111,7 +111,7 @@ def steps_table(records):
 def shifts_table(shifts):
     """Returns the table of what saved nets have learned of shifts.
 
-    shifts {name: accuracies (4,) in per cent} as nets.shift_accuracies gives
+    shifts {name: accuracies (4,) in per cent} of saved_nets.shift_accuracies
     """
     rows = [[name, *(f"{accuracy:.2f}" for accuracy in accuracies)]
             for name, accuracies in shifts.items()]

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 import common
-import nets
+import saved_nets
 import records
 import significance
 from extras.runs import read_record
@@ -24,7 +24,7 @@ def labels(test_data):
 def test_a_saved_net_repeats_its_record(path):
     """But for images whose two highest outputs are nearly the same."""
     record = read_record(path.with_suffix(".json"))
-    net = nets.load_net(path.stem.split("-seed")[0], path)
+    net = saved_nets.load_net(path.stem.split("-seed")[0], path)
     outputs = torch.cat([common.compute_outputs(net, images)
                          for images, _ in common.get_test_loader()])
     other = outputs.argmax(dim=1) != records.predictions(record)
@@ -33,7 +33,7 @@ def test_a_saved_net_repeats_its_record(path):
 
 
 def test_a_net_without_weights_is_as_seed_0_starts_it():
-    net = nets.load_net("dbl_conv_relu")
+    net = saved_nets.load_net("dbl_conv_relu")
     torch.manual_seed(0)
     first = records.EXPERIMENTS["dbl_conv_relu"].net_class()
     assert torch.equal(net.conv1.weight, first.conv1.weight)
@@ -49,13 +49,14 @@ def test_accuracies_on_shifted_images():
     image = torch.zeros(1, 1, 28, 28)
     image[..., 14, 13:16] = 1  # a line of three pixels
     loader = [(image, torch.tensor([1]))]
-    assert nets.shift_accuracies(Middle(), loader, loader) == [100, 50, 0, 100]
+    assert saved_nets.shift_accuracies(Middle(), loader, loader) == [
+        100, 50, 0, 100]
 
 
 def test_the_way_through_the_final_net(test_data):
     image = test_data[0][0]
-    net = nets.load_net("double_fc_dropout")
-    stages, probabilities = nets.way_through(net, image)
+    net = saved_nets.load_net("double_fc_dropout")
+    stages, probabilities = saved_nets.way_through(net, image)
     assert [(name, tuple(maps.shape)) for name, maps in stages] == [
         ("image", (1, 28, 28)), ("conv1, ReLU", (20, 24, 24)),
         ("pooling", (20, 12, 12)), ("conv2, ReLU", (40, 8, 8)),
@@ -111,21 +112,35 @@ def test_a_difference_and_its_error():
         stats.ttest_ind(old, new, equal_var=False).pvalue)
     assert str(difference) == "+0.40 ± 0.12"
     assert str(significance.compare(old, new[:1])) == "+0.30"
-    assert significance.compare(old, new, extra_error=0.2)[:2] == pytest.approx(
+    wider = significance.compare(old, new, extra_error=0.2)
+    assert wider[:2] == pytest.approx(
         (0.4, (0.02 / 2 + 0.01 / 3 + 0.04) ** 0.5))
 
 
 def test_the_luck_of_the_images(labels):
-    """Of 10,000 images, the second network gets 30 more right, 10 wrong."""
-    old, new = labels.clone(), labels.clone()
-    old[:30] = (old[:30] + 1) % 10
-    new[-10:] = (new[-10:] + 1) % 10
-    before, after = ([{"predictions": "".join(map(str, digits.tolist()))}]
-                     for digits in (old, new))
+    """Of 10,000 images, the second kind of net gets 30 more right, 10 wrong;
+    and others by the luck of the runs, which is not counted."""
+    def runs(*wrong):
+        answers = [labels.clone() for _ in wrong]
+        for digits, images in zip(answers, wrong):
+            digits[images] = (digits[images] + 1) % 10
+        return [{"predictions": "".join(map(str, digits.tolist()))}
+                for digits in answers]
+
+    some, others = torch.arange(30), torch.arange(50, 60)
     mean = 20 / 10_000
-    error = ((40 / 10_000 - mean ** 2) / 9_999) ** 0.5
-    assert significance.image_error(before, after, labels) == pytest.approx(
-        100 * error)
+    error = 100 * ((40 / 10_000 - mean ** 2) / 9_999) ** 0.5
+    assert significance.image_error(
+        runs(some, some), runs(others, others), labels) == pytest.approx(error)
+    lucky = [torch.cat([images, torch.randperm(9000)[:400] + 1000])
+             for images in (some, some, others, others)]
+    assert significance.image_error(
+        runs(*lucky[:2]), runs(*lucky[2:]), labels) == pytest.approx(
+            error, rel=0.5)
+    assert significance.image_error(runs(*[torch.randperm(10_000)[:100]
+                                           for _ in range(2)]),
+                                    runs(*[torch.randperm(10_000)[:100]
+                                           for _ in range(2)]), labels) < 0.05
 
 
 def test_holms_correction():

@@ -26,8 +26,7 @@ def load_net(experiment, path=None):
 
 def norm(net):
     """Returns the Euclidean norm of all weights and biases of a net."""
-    return torch.cat([weights.flatten() for weights
-                      in net.parameters()]).norm().item()
+    return torch.nn.utils.get_total_norm(net.parameters()).item()
 
 
 def certainty(net):
@@ -41,12 +40,13 @@ def shift_accuracies(net, test_loader, train_loader):
     """Returns a net's accuracies (4,) in per cent: on test images, on them
     moved by one and by two pixels (mean of the four directions), and on
     training images."""
-    moved = [sum(accuracy(net, test_loader, shift, pixels)
+    moved = [sum(percent_right(net, test_loader, shift, pixels)
                  for shift in SHIFTS[1:]) / 4 for pixels in (1, 2)]
-    return [accuracy(net, test_loader), *moved, accuracy(net, train_loader)]
+    return [percent_right(net, test_loader), *moved,
+            percent_right(net, train_loader)]
 
 
-def accuracy(net, loader, shift=identity, pixels=1):
+def percent_right(net, loader, shift=identity, pixels=1):
     """Returns a net's accuracy in per cent on images that are shifted."""
     right = []
     for images, labels in loader:
@@ -59,7 +59,8 @@ def accuracy(net, loader, shift=identity, pixels=1):
 def all_shift_accuracies():
     """Returns {experiment: its shift_accuracies} of the nets of seed 0."""
     train_loader = get_loader(get_dataset(), TEST_BATCH_SIZE, shuffle=False)
-    return {name: shift_accuracies(load_net(name, path), get_test_loader(),
+    test_loader = get_test_loader()
+    return {name: shift_accuracies(load_net(name, path), test_loader,
                                    train_loader)
             for name in EXPERIMENTS
             if (path := RESULTS / f"{name}-seed0.pt").exists()}
