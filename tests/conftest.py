@@ -1,4 +1,4 @@
-"""What the tests share: tiny real data, and a seed."""
+"""What the tests share: tiny real data, a seed, and one thread."""
 
 import pytest
 import torch
@@ -25,6 +25,12 @@ def tiny_train_loader(train_data):
 @pytest.fixture
 def tiny_test_loader(test_data):
     return common.get_loader(Subset(test_data, range(100)), shuffle=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """As in the published runs; batches this small gain nothing from more."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -21,15 +21,6 @@ FINAL = draw_digits.RESULTS / "double_fc_dropout-seed0.pt"
 SEVEN = draw_digits.FOLDER / "7.jpg"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Reads with one thread: a picture is too small for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def net():
     net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout()
