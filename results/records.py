@@ -13,6 +13,7 @@ from scipy import stats
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
+from common import vote
 from extras.command_line import RECIPE
 from extras.runs import read_record
 
@@ -133,6 +134,11 @@ def all_predictions(runs):
 
 
 # Accuracies, all in per cent
+
+def vote_is_right(runs, labels):
+    """Returns which images (10000,) bool the vote of n nets gets right."""
+    return vote(all_predictions(runs)) == labels
+
 
 def last(runs, epochs=1):
     """Returns the mean accuracies (n,) after the last epochs of n runs."""

@@ -22,12 +22,13 @@ sys.path.insert(0, str(ROOT))
 
 import figures  # noqa: E402
 import tables  # noqa: E402
-from common import get_dataset, vote  # noqa: E402
+from common import get_dataset  # noqa: E402
 from extras.command_line import decimal  # noqa: E402
 from extras.runs import check_writable, replacing  # noqa: E402
 from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL,  # noqa: E402
                      RELU, RESULTS, STRONG_DECAY, all_predictions, last,
-                     last_ten, mean_and_deviation, predictions, read_records)
+                     last_ten, mean_and_deviation, predictions, read_records,
+                     vote_is_right)
 from significance import (compare, last_epoch_text,  # noqa: E402
                           other_digits_text, p_text, sides_text, steps_text,
                           verdicts)
@@ -201,9 +202,9 @@ def votes_text(records, labels):
     """Returns how the votes of the final nets compare with single nets."""
     text = ""
     for name in FAST_FINAL, FINAL:
-        answers = all_predictions(records[name])
-        wrong = (answers != labels).sum(dim=1).tolist()
-        together = (vote(answers) != labels).sum().item()
+        runs = records[name]
+        wrong = (all_predictions(runs) != labels).sum(dim=1).tolist()
+        together = (~vote_is_right(runs, labels)).sum().item()
         text += (f"- With rate {EXPERIMENTS[name].lr}, the vote of "
                  f"{len(wrong)} networks gets {together} images wrong; the "
                  f"networks alone, {joined(map(str, wrong))}.\n")

@@ -10,11 +10,10 @@ import numpy as np
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from common import vote
 from extras.command_line import RECIPE, decimal, recipe_text
 from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL, PUBLISHED,
                      PUBLISHED_VOTE, all_predictions, is_number, last,
-                     last_ten, mean_and_deviation, place_among)
+                     last_ten, mean_and_deviation, place_among, vote_is_right)
 from significance import last_gain, measure_steps, p_text, published_gains
 
 
@@ -32,9 +31,9 @@ def results_table(records, labels):
              mean_and_deviation(last(runs)), len(runs)]
             for name, runs in records.items()]
     for name, published in (FAST_FINAL, PUBLISHED_VOTE), (FINAL, "-"):
-        answers = all_predictions(records[name])
-        right = (vote(answers) == labels).double().mean().item()
-        rows.append([f"vote of {len(answers)} nets of {name}", "-", published,
+        runs = records[name]
+        right = vote_is_right(runs, labels).double().mean().item()
+        rows.append([f"vote of {len(runs)} nets of {name}", "-", published,
                      "-", f"{100 * right:.2f}", 1])
     return table(("experiment", "command", "Nielsen", "article", "ours", "n"),
                  rows, left=2)
@@ -123,7 +122,8 @@ def vote_table(records, labels):
     """Returns the table of what the vote makes of the images that no, one,
     two, ... of the final nets get wrong."""
     answers = all_predictions(records[FINAL])
-    wrong, right = (answers != labels).sum(dim=0), vote(answers) == labels
+    wrong = (answers != labels).sum(dim=0)
+    right = vote_is_right(records[FINAL], labels)
     rows = []
     for count in range(len(answers) + 1):
         images = wrong == count
