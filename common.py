@@ -70,7 +70,7 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     test_loader: None takes MNIST's test images
     history: a dict that gets three lists with a value for each epoch: loss
         (mean over the training batches), test_accuracy, and seconds (for
-        training and testing). If it has epochs, training goes on after them
+        training and testing). Epochs that it has already count as done
     after_epoch: a function without arguments, called after every epoch
 
     Raises ValueError if a loader is empty, and FloatingPointError after an
@@ -189,7 +189,7 @@ def compute_outputs(model, images):
             return torch.cat([model(part.to(device)).cpu()
                               for part in images.split(250)])
     except (IndexError, RuntimeError) as error:
-        if images.dim() > 3:
+        if images.dim() > 3 or images.numel() != IMAGE_WIDTH ** 2:
             raise
         raise ValueError(f"images {tuple(images.shape)} do not fit: {error}; "
                          "one image is image.view(1, 1, 28, 28)") from error

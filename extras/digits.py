@@ -217,7 +217,8 @@ def place_digit(ink):
     ink = crop(set_pen(crop(ink)))
     side = max(ink.shape)
     if ink.sum() > 0.6 * side**2:  # no MNIST image has more
-        raise ValueError("it shows a blot; write with a thinner pen")
+        raise ValueError("it shows a blot; write with a thinner pen, and let "
+                         "the paper fill the picture")
     height, width = (max(1, round(20 * length / side)) for length in ink.shape)
     ink = Image.fromarray(ink.astype(np.float32)).resize(
         (width, height), Image.Resampling.BILINEAR)

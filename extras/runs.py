@@ -129,7 +129,8 @@ def resume(path, settings, num_epochs, net, history):
     with reading(path, damage):
         saved = load(path)
         there, kept = dict(saved["settings"]), saved["history"]
-        done, = {len(kept[name]) for name in ("test_accuracy", "seconds")}
+        done, = {len(kept[name])
+                 for name in ("loss", "test_accuracy", "seconds")}
     if "optimizer" in saved:
         raise ValueError(f"{path} was written by an older release; finish its "
                          "run with that release, or name another file")
@@ -158,17 +159,22 @@ def generator_module(device):
 
 @contextmanager
 def replacing(path):
-    """Yields a file to write to, which becomes path once it is complete."""
-    path = Path(path).resolve()  # a link stays a link
-    with TemporaryDirectory(suffix=".tmp", dir=path.parent) as folder:
-        temporary = Path(folder, path.name)
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
+    """Yields a file to write to, which becomes path once it is complete.
+    Raises OSError, with the path and the reason, if that fails."""
+    file = Path(path).resolve()  # a link stays a link
+    try:
+        with TemporaryDirectory(suffix=".tmp", dir=file.parent) as folder:
+            temporary = Path(folder, file.name)
+            with open(temporary, "wb") as opened:
+                yield opened
+                opened.flush()
+                os.fsync(opened.fileno())
+            if file.exists():
+                shutil.copymode(file, temporary)
+            temporary.replace(file)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}"
+                      ) from error
 
 
 def check_writable(path):

@@ -109,7 +109,7 @@ def check_results(path, record, labels):
                  and ((accuracies >= 0) & (accuracies <= 1)).all()
                  and ((seconds > 0) & (seconds < np.inf)).all()
                  and len(losses) == epochs)
-    except (TypeError, ValueError):  # of null or words, say
+    except (OverflowError, TypeError, ValueError):  # of null or words, say
         whole = False
     if not whole:
         raise ValueError(f"{path} needs a test_accuracy from 0 to 1 and the "

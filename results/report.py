@@ -192,6 +192,8 @@ def moved_text(shifts):
     """Returns how many mistakes nets make on moved images."""
     parts = []
     for name in "dense", "basic_conv", FINAL:
+        if name not in shifts:
+            raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
         still, moved = (100 - accuracy for accuracy in shifts[name][:2])
         parts.append(f"{name} gets {moved:.2f} % wrong instead of "
                      f"{still:.2f}")

@@ -127,7 +127,9 @@ def last_gain(records, step):
 
 
 def p_text(difference):
-    """Returns a Difference's p as people write it."""
+    """Returns a Difference's p as people write it; "-" of a single run."""
+    if np.isnan(difference.p):
+        return "-"
     return "< 0.001" if difference.p < 0.001 else f"{difference.p:.3f}"
 
 

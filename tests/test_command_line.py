@@ -64,6 +64,19 @@ def test_the_dense_recipes(recipe):
         "ShallowNet", 60, 0.1, 0, False)
 
 
+def test_a_folder_that_vanishes_is_no_bad_flag(tmp_path, monkeypatch, capsys):
+    def train(*args):
+        (tmp_path / "gone").rmdir()
+
+    monkeypatch.setattr(command_line, "train_and_test_network", train)
+    (tmp_path / "gone").mkdir()
+    with pytest.raises(SystemExit) as error:
+        dense.main([*SMOKE, "--save", str(tmp_path / "gone" / "net.pt")])
+    assert error.value.code == 1
+    line, = capsys.readouterr().err.splitlines()
+    assert "cannot write" in line and "gone/net.pt: No such" in line
+
+
 @pytest.mark.parametrize("script", [convnet, dense])
 def test_a_run_and_what_it_leaves(script, tmp_path, capsys, test_data):
     saved, record = tmp_path / "net.pt", tmp_path / "run.json"

@@ -263,6 +263,11 @@ def test_what_weight_decay_does_to_the_weights(folder):
     assert float(usual) > 0.98 and forgetful == "0.100"
 
 
+def test_a_saved_net_that_is_missing():
+    with pytest.raises(ValueError, match="no weights of dense-seed0"):
+        report.moved_text({})
+
+
 # Bad input
 
 @pytest.mark.parametrize("name, text, complaint", [

@@ -111,7 +111,8 @@ def test_a_difference_and_its_error():
     assert difference.p == pytest.approx(
         stats.ttest_ind(old, new, equal_var=False).pvalue)
     assert str(difference) == "+0.40 ± 0.12"
-    assert str(significance.compare(old, new[:1])) == "+0.30"
+    one = significance.compare(old, new[:1])
+    assert (str(one), significance.p_text(one)) == ("+0.30", "-")
     wider = significance.compare(old, new, extra_error=0.2)
     assert wider[:2] == pytest.approx(
         (0.4, (0.02 / 2 + 0.01 / 3 + 0.04) ** 0.5))

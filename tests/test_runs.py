@@ -120,10 +120,16 @@ def test_several_threads_may_write_one_file(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_folder_that_vanishes(tmp_path):
+    with pytest.raises(OSError, match="cannot write .*gone/net.pt: No such"):
+        runs.save_weights(tmp_path / "gone" / "net.pt", dense.Net())
+
+
 def test_a_file_that_fails_halfway_is_not_written(tmp_path):
     (tmp_path / "file").write_text("before")
-    with pytest.raises(OSError), runs.replacing(tmp_path / "file") as file:
-        file.write(b"half")
-        raise OSError("disk full")
+    with pytest.raises(OSError, match="cannot write .*file: disk full"):
+        with runs.replacing(tmp_path / "file") as file:
+            file.write(b"half")
+            raise OSError("disk full")
     assert (tmp_path / "file").read_text() == "before"
     assert os.listdir(tmp_path) == ["file"]

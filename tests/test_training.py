@@ -304,6 +304,12 @@ def test_one_image_is_no_batch(shape):
         common.predict(convnet.ConvNetSimple(), torch.rand(shape))
 
 
+def test_ten_images_of_another_type_are_not_one():
+    with pytest.raises(RuntimeError, match="type"):
+        common.predict(convnet.ConvNetSimple(),
+                       torch.zeros(10, 28, 28, dtype=torch.uint8))
+
+
 def test_nan_is_no_answer():
     images = torch.rand(3, 1, 28, 28)
     images[1, 0, 5, 5] = float("nan")
