@@ -8,7 +8,7 @@ from torch.nn.functional import max_pool2d
 from common import (SHIFTS, TEST_BATCH_SIZE, compute_outputs, get_dataset,
                     get_loader, get_test_loader, identity, predict)
 from extras.runs import load_weights
-from records import EXPERIMENTS, RESULTS
+from records import EXPERIMENTS, RESULTS, STRONG_DECAY
 
 
 def load_net(experiment, path=None):
@@ -57,13 +57,14 @@ def percent_right(net, loader, shift=identity, pixels=1):
 
 
 def all_shift_accuracies():
-    """Returns {experiment: its shift_accuracies} of the nets of seed 0."""
+    """Returns {experiment: the shift_accuracies of its first saved net}, but
+    for the decay that is too strong to learn."""
     train_loader = get_loader(get_dataset(), TEST_BATCH_SIZE, shuffle=False)
     test_loader = get_test_loader()
     return {name: shift_accuracies(load_net(name, path), test_loader,
                                    train_loader)
-            for name in EXPERIMENTS
-            if (path := RESULTS / f"{name}-seed0.pt").exists()}
+            for name in EXPERIMENTS if name != STRONG_DECAY
+            if (path := min(RESULTS.glob(f"{name}-seed*.pt"), default=None))}
 
 
 @torch.no_grad()
