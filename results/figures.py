@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from extras.distortions import distort
 from records import FAST_FINAL, FINAL
 
-# Okabe and Ito chose these colours so that colour-blind people can tell them
-# apart as well.
+# Okabe and Ito chose these (but for the grey) so that colour-blind people can
+# tell them apart as well.
 FINAL_COLOURS = {FAST_FINAL: "#E69F00", FINAL: "#0072B2"}
 COLOURS = {
     "dense": "#000000", "shallow": "#999999", "basic_conv": "#56B4E9",
