@@ -4,23 +4,29 @@ results/report.py and tests/draw_digits.py call them and write the files.
 """
 
 from io import BytesIO
+from itertools import product
 from math import ceil
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import ConnectionPatch
 
+from backprop_manual_calculation import (INPUT, TARGET, WEIGHTS,
+                                         feed_forward, gradient)
+from extras.command_line import decimal
+from extras.comparison import last, plot_runs
 from extras.distortions import distort
-from records import FAST_FINAL, FINAL
+from records import EXPERIMENTS, FAST_FINAL, FINAL, RELU
 
 # Okabe and Ito chose these (but for the grey) so that colour-blind people can
 # tell them apart as well.
-FINAL_COLOURS = {FAST_FINAL: "#E69F00", FINAL: "#0072B2"}
 COLOURS = {
-    "dense": "#000000", "shallow": "#999999", "basic_conv": "#56B4E9",
-    "dbl_conv": "#009E73", "dbl_conv_relu": "#D55E00",
-    "expanded_data": "#CC79A7", "expanded_data_double_fc": "#E69F00",
-    FINAL: "#0072B2"}
+    FINAL: "#0072B2", "expanded_data_double_fc": "#E69F00",
+    "expanded_data": "#CC79A7", RELU: "#D55E00", "dbl_conv": "#009E73",
+    "basic_conv": "#56B4E9", "shallow": "#999999", "dense": "#000000",
+    FAST_FINAL: "#E69F00"}
+BACK = "#D55E00"  # of the slopes in backpropagation
 
 
 def draw_axes(xlabel, *ylabels):
@@ -48,44 +54,38 @@ def draw_pictures(rows, columns, height, pictures, **options):
 
 
 def draw_final(records):
-    """Returns the final net's accuracy by epoch, a line for each run."""
+    """Returns the final net's accuracy by epoch, with both learning rates."""
     figure, axes = draw_axes("epoch", "test accuracy (%)")
-    for name, colour in FINAL_COLOURS.items():
-        for run in records[name]:
-            line, = axes.plot(range(1, run["epochs"] + 1),
-                              100 * np.array(run["test_accuracy"]), colour,
-                              linewidth=1)
-        if records[name]:
-            line.set_label(f"learning rate {run['lr']} "
-                           f"(n = {len(records[name])})")
-    axes.legend(loc="lower right")
+    draw_kinds(axes, {f"learning rate {EXPERIMENTS[name].lr}": name
+                      for name in (FAST_FINAL, FINAL)}, records)
     return figure
 
 
-def draw_all(records):
-    """Returns all nets' accuracy by epoch: the mean of the runs of each, in a
-    band from the lowest to the highest; a single run is dashed.
+def draw_kinds(axes, names, records):
+    """Draws the runs of some experiments, {label: name}, each in its colour.
+    """
+    axes.set_prop_cycle(color=[COLOURS[name] for name in names.values()])
+    plot_runs(axes, {label: records[name] for label, name in names.items()})
 
-    The scale is log(accuracy / (1 - accuracy)), on which nearly the same
-    distance halves the errors everywhere: 98 to 99 %, 99 to 99.5 %.
+
+def draw_all(records):
+    """Returns the accuracy by epoch of an experiment a rung, best first.
+
+    The scale is the logarithm of the mistakes, on which the same distance
+    halves them everywhere: 98 to 99 %, 99 to 99.5 %.
     """
     figure, axes = draw_axes("epoch", "test accuracy (%)")
-    tests = {name: np.array([run["test_accuracy"] for run in records[name]])
-             for name in COLOURS if records[name]}
-    for name in sorted(tests, key=lambda name: -tests[name][:, -1].mean()):
-        runs, mean = len(tests[name]), tests[name].mean(axis=0)
-        epochs = range(1, len(mean) + 1)
-        axes.plot(epochs, mean, COLOURS[name], linestyle="-" if runs > 1
-                  else "--", label=f"{name}: {100 * mean[-1]:.2f} "
-                                   f"(n = {runs})")
-        axes.fill_between(epochs, tests[name].min(axis=0),
-                          tests[name].max(axis=0), color=COLOURS[name],
-                          alpha=0.2, linewidth=0)
-    ticks = 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997
-    axes.set_yscale("logit")
-    axes.set_yticks(ticks, [f"{100 * tick:g}" for tick in ticks])
-    axes.set_yticks([], minor=True)
-    axes.set_ylim(0.97, 0.9975)
+    means = {name: last(records[name]).mean() for name in COLOURS
+             if name != FAST_FINAL}
+    best = sorted(means, key=means.get, reverse=True)
+    draw_kinds(axes, {f"{name}: {means[name]:.2f}": name for name in best},
+               records)
+    axes.set_yscale("function", functions=(
+        lambda accuracy: -np.log(np.maximum(100 - accuracy, 0.01)),
+        lambda logarithm: 100 - np.exp(-logarithm)))
+    axes.set_ylim(97, 99.75)
+    ticks = 97, 98, 98.5, 99, 99.3, 99.5, 99.7
+    axes.set_yticks(ticks, map(str, ticks))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2,
                 fontsize="small", frameon=False)
     figure.set_figheight(5.5)
@@ -93,22 +93,49 @@ def draw_all(records):
 
 
 def draw_loss(records):
-    """Returns the training loss and the test accuracy of the final net by
-    epoch, a line for each run that has kept its loss."""
-    figure, above, below = draw_axes("epoch", "training loss (log scale)",
-                                     "test accuracy (%)")
-    for run in records[FINAL]:
-        if "loss" in run:
-            epochs = range(1, run["epochs"] + 1)
-            above.plot(epochs, np.array(run["loss"], dtype=float))
-            below.plot(epochs, 100 * np.array(run["test_accuracy"]),
-                       label=f"seed {run['seed']}")
-    ticks = 0.01, 0.02, 0.05, 0.1, 0.2, 0.4
+    """Returns the training loss and the test accuracy by epoch, each the mean
+    of the runs that have kept their loss."""
+    figure, above, below = draw_axes("", "training loss (log scale)", "")
+    names = RELU, "expanded_data", FINAL
+    kept = {name: [run for run in records[name] if "loss" in run]
+            for name in names}
+    draw_kinds(below, {name: name for name in names}, kept)
+    for name, runs in kept.items():
+        losses = np.array([run["loss"] for run in runs], dtype=float)
+        above.plot(range(1, losses.shape[1] + 1), losses.mean(axis=0),
+                   COLOURS[name])
+    ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
     above.set_yscale("log")
-    above.set_yticks(ticks, map(str, ticks))
+    above.set_yticks(ticks, map(decimal, ticks))
     above.set_yticks([], minor=True)
-    if below.lines:
-        below.legend(loc="lower right")
+    below.set_ylim(bottom=98.5)
+    return figure
+
+
+def draw_step():
+    """Returns the two neurons of backprop_manual_calculation.py, with the
+    values that go forward, and in colour the slopes that come back."""
+    a_l1, a_l2 = feed_forward(WEIGHTS)
+    cost, slopes = (a_l2 - TARGET) ** 2, gradient(WEIGHTS)
+    figure = Figure(figsize=(8, 1.7), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(-0.6, 7.6), ylim=(-1, 1))
+    axes.set_axis_off()
+    middle = {"ha": "center", "va": "center"}
+    for x, text in ((0, f"input\n{INPUT:.4f}"), (3, f"a_l1\n{a_l1:.4f}"),
+                    (6, f"a_l2\n{a_l2:.4f}")):
+        axes.text(x, 0, text, middle, bbox={"boxstyle": "circle",
+                                            "facecolor": "white"})
+    axes.text(7.3, 0, f"cost\n{cost:.4f}", middle)
+    for left, right in (0.5, 2.5), (3.5, 5.5), (6.5, 7):
+        for y, colour, style in (0.1, "black", "->"), (-0.1, BACK, "<-"):
+            axes.annotate("", (right, y), (left, y), arrowprops={
+                "arrowstyle": style, "color": colour})
+    for x, names in (1.5, ("w_l1", "b_l1")), (4.5, ("w_l2", "b_l2")):
+        axes.text(x, 0.55, "\n".join(f"{name} = {WEIGHTS[name]}"
+                                     for name in names), middle)
+        axes.text(x, -0.55, "\n".join(f"slope for {name}: {slopes[name]:.4f}"
+                                      for name in names), middle, color=BACK)
     return figure
 
 
@@ -184,35 +211,49 @@ def draw_digits(pictures, ways):
 
 
 def draw_way(stages, probabilities):
-    """Returns an image's way through a net, from left to right: the four maps
-    of each stage that vary most, and the ten probabilities.
+    """Returns an image's way through a net, from left to right: of each stage
+    the four maps that vary most, and the ten probabilities. Lines tell from
+    which maps a map is computed.
 
     stages [(name, maps (n, height, width))], probabilities (10,)
     """
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
-    grid = figure.subplots(4, len(stages) + 1)
-    grid_spec = grid[0, 0].get_gridspec()
-    for axes in grid[:, [0, -1]].flat:
-        axes.remove()
-    image, bars = (figure.add_subplot(grid_spec[rows, column]) for
-                   rows, column in ((slice(1, 3), 0), (slice(0, 4), -1)))
-    for column, (name, maps) in zip([[image], *grid.T[1:]], stages):
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    grid = figure.add_gridspec(8, len(stages) + 1)
+    before = []
+    for column, (name, maps) in enumerate(stages):
         if name != "pooling":  # it shows the maps chosen before it
             most = maps.flatten(1).std(dim=1).argsort(descending=True)[:4]
-        for axes, k in zip(column, most):
+        count, height, width = maps.shape
+        rows = [slice(2, 6)] if count == 1 else [
+            slice(row, row + 2) for row in (0, 2, 4, 6)]
+        here = [figure.add_subplot(grid[row, column]) for row in rows]
+        for axes, k in zip(here, most):
             axes.imshow(maps[k].numpy(), cmap="Greys", vmin=0,
                         vmax=maps.max().item())
             axes.set(xticks=[], yticks=[])
-        count, height, width = maps.shape
-        column[0].set_title(name)
-        column[-1].set_xlabel(f"{count} maps of\n{height}x{width}"
-                              if count > 1 else f"{height}x{width}")
+        here[0].set_title(name)
+        here[-1].set_xlabel(f"{height * width:,} units"
+                            if name.startswith("fc") else f"{height}x{width}"
+                            if count == 1 else
+                            f"{count} maps of\n{height}x{width}")
+        connect(figure, zip(before, here) if name == "pooling"
+                else product(before, here))
+        before = here
+    bars = figure.add_subplot(grid[:, -1])
     bars.barh(range(10), probabilities.numpy(), color="#0072B2")
     bars.set(yticks=range(10), xticks=(0, 1), xlim=(0, 1), title="softmax",
              xlabel="10 probabilities")
     bars.invert_yaxis()
     bars.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def connect(figure, pairs):
+    """Draws a line from the first to the second axes of each pair."""
+    for left, right in pairs:
+        figure.add_artist(ConnectionPatch(
+            (1, 0.5), (0, 0.5), left.transAxes, right.transAxes,
+            color="#999999", linewidth=0.6))
 
 
 def png(figure):

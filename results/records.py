@@ -133,30 +133,32 @@ def all_predictions(runs):
     return torch.stack([predictions(run) for run in runs])
 
 
-# Accuracies, all in per cent
-
 def vote_is_right(runs, labels):
     """Returns which images (10000,) bool the vote of n nets gets right."""
     return vote(all_predictions(runs)) == labels
 
 
-def last(runs, epochs=1):
-    """Returns the mean accuracies (n,) after the last epochs of n runs."""
-    return 100 * np.mean([run["test_accuracy"][-epochs:] for run in runs],
-                         axis=1)
+def minutes(runs):
+    """Returns how many minutes a run took, on average."""
+    return np.mean([sum(run["seconds"]) / 60 for run in runs])
 
 
-def last_ten(runs):
-    """Returns the accuracies (n, 10) after the last ten epochs of n runs."""
-    return 100 * np.array([run["test_accuracy"][-10:] for run in runs])
+# In words
 
-
-def mean_and_deviation(values):
-    """Returns "99.05 ± 0.02"; the values themselves of a single run, and of
-    runs some of which know no more than chance: "91.17, 92.00, 10.09"."""
-    if len(values) == 1 or values.min() <= CHANCE:
+def mean_text(values):
+    """Returns the mean of runs, "99.05"; the values themselves if some know no
+    more than chance: "91.17, 92.00, 10.09"."""
+    if values.min() <= CHANCE:
         return ", ".join(f"{value:.2f}" for value in values)
-    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
+    return f"{values.mean():.2f}"
+
+
+def deviation_text(values):
+    """Returns the standard deviation of runs; "-" of a single run, and of runs
+    some of which know no more than chance."""
+    if len(values) == 1 or values.min() <= CHANCE:
+        return "-"
+    return f"{values.std(ddof=1):.2f}"
 
 
 def place_among(values, published):

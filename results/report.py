@@ -23,15 +23,14 @@ sys.path.insert(0, str(ROOT))
 import figures  # noqa: E402
 import tables  # noqa: E402
 from common import get_dataset  # noqa: E402
-from extras.command_line import decimal  # noqa: E402
+from extras.command_line import decimal, recipe_text  # noqa: E402
+from extras.comparison import accuracies, compare, last  # noqa: E402
 from extras.runs import check_writable, replacing  # noqa: E402
 from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL,  # noqa: E402
-                     RELU, RESULTS, STRONG_DECAY, all_predictions, last,
-                     last_ten, mean_and_deviation, predictions, read_records,
-                     vote_is_right)
-from significance import (compare, last_epoch_text,  # noqa: E402
-                          other_digits_text, p_text, sides_text, steps_text,
-                          verdicts)
+                     RELU, RESULTS, STRONG_DECAY, all_predictions, mean_text,
+                     minutes, predictions, read_records, vote_is_right)
+from significance import (last_epoch_text, other_digits_text,  # noqa: E402
+                          p_text, sides_text, steps_text, verdicts)
 from saved_nets import (all_shift_accuracies, certainty,  # noqa: E402
                         load_net, norm, way_through)
 
@@ -118,6 +117,7 @@ def draw_figures(records, test_data):
             "final": figures.draw_final(records),
             "loss": figures.draw_loss(records),
             "all": figures.draw_all(records), "costs": figures.draw_costs(),
+            "backprop": figures.draw_step(),
             "distortions": figures.draw_distortions(get_dataset()[0][0])}
 
 
@@ -133,10 +133,14 @@ def write_all(contents):
 # The sentences of the pages
 
 def experiment_text(records, name):
-    """Returns what an experiment reached, and what its steps gained."""
-    runs = records[name]
-    return (f"Our runs of {name}: {mean_and_deviation(last(runs))} % (n = "
-            f"{len(runs)}).{steps_text(records, name)}\n")
+    """Returns an experiment's recipe, what our runs of it reached, and what
+    its steps gained, as a list."""
+    runs, recipe = records[name], EXPERIMENTS[name]
+    ends = last(runs)
+    return (f"- `{name}`: {recipe_text(recipe)}; about {minutes(runs):.0f} "
+            f"min. Our {len(runs)} runs ended at {mean_text(ends)} % on "
+            f"average, from {ends.min():.2f} to {ends.max():.2f}.\n"
+            + steps_text(records, name))
 
 
 def speed_text():
@@ -158,7 +162,7 @@ def speed_text():
 def extended_text(records):
     """Returns what the extended data gain, and what in as many steps."""
     plain, extended = records[RELU], records["expanded_data"]
-    few, many = (100 - last_ten(runs).mean() for runs in (extended, plain))
+    few, many = (100 - last(runs, 10).mean() for runs in (extended, plain))
     epochs = plain[0]["epochs"]
     gain = compare(last(plain), in_epochs(extended, epochs // 5))
     return (f"With the extended data there are {100 * (1 - few / many):.0f} % "
@@ -175,7 +179,7 @@ def dropout_text(records):
     parts = []
     for name in "expanded_data_double_fc", "expanded_data":
         plain = in_epochs(records[name], epochs - 9, epochs)
-        gain = compare(plain, last_ten(dropped).mean(axis=1))
+        gain = compare(plain, last(dropped, 10))
         parts.append(f"{gain} points against {name} (p: {p_text(gain)})")
     return (f"In epochs {epochs - 9} to {epochs} of all, the difference of "
             f"{FAST_FINAL} is {joined(parts)}.\n")
@@ -184,8 +188,7 @@ def dropout_text(records):
 def in_epochs(runs, first, final=None):
     """Returns the mean accuracies (n,) of n runs, in per cent, from the first
     to the final epoch (None: of the first alone)."""
-    tests = [run["test_accuracy"][first - 1:final or first] for run in runs]
-    return 100 * np.mean(tests, axis=1)
+    return accuracies(runs)[:, first - 1:final or first].mean(axis=1)
 
 
 def moved_text(shifts):
@@ -226,7 +229,8 @@ def rates_text(records):
     """Returns how the final net's two learning rates fluctuate and rise."""
     text, deviations = "", {}
     for name in FAST_FINAL, FINAL:
-        deviations[name] = last_ten(records[name]).std(axis=1, ddof=1)
+        tests = accuracies(records[name])[:, -10:]
+        deviations[name] = tests.std(axis=1, ddof=1)
         listed = joined(f"{value:.2f}" for value in deviations[name])
         epochs = joined(first_above(run, 0.995) for run in records[name])
         text += (f"- With rate {EXPERIMENTS[name].lr}, the accuracy of a run "
@@ -255,16 +259,16 @@ def decay_text(records):
     """Returns what the strong weight decay does to the accuracy."""
     runs, recipe = records[STRONG_DECAY], EXPERIMENTS[STRONG_DECAY]
     lost = recipe.lr * recipe.wd
-    minutes = [f"{sum(run['seconds']) / 60:.0f}" for run in runs]
+    lengths = [f"{minutes([run]):.0f}" for run in runs]
     learned = [run for run in runs if last([run]) > CHANCE]
     text = (f"Each step shrinks every weight by lr * wd = {100 * lost:.1f} %, "
             f"so after {log(0.5) / log(1 - lost):.0f} steps half of what was "
             "learned is gone, and the weights follow the last few thousand "
-            f"images. Our runs took {joined(minutes)} minutes and ended with "
+            f"images. Our runs took {joined(lengths)} minutes and ended with "
             f"{joined(f'{accuracy:.2f}' for accuracy in last(runs))} %; "
             f"{len(runs) - len(learned)} of {len(runs)} learned nothing.")
     if learned:
-        ten = last_ten(learned)
+        ten = accuracies(learned)[:, -10:]
         text += (" The accuracy of those that learned varied between "
                  f"{ten.min():.2f} and {ten.max():.2f} % over the last ten "
                  "epochs.")

@@ -82,4 +82,8 @@ def way_through(net, image):
         stages.append((f"{name}, ReLU", x[0]))
         x = max_pool2d(x, 2)
         stages.append(("pooling", x[0]))
+    x = x.flatten(1)
+    for name in "fc1", "fc2":
+        x = getattr(net, name)(x).relu()
+        stages.append((f"{name}, ReLU", x.view(1, 40, 25)))
     return stages, probabilities

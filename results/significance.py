@@ -11,24 +11,33 @@ from collections import namedtuple
 import numpy as np
 from scipy import stats
 
+from extras.comparison import compare_runs, last
 from records import (FAST_FINAL, FINAL, PUBLISHED, RELU, STRONG_DECAY,
-                     all_predictions, first_number, is_number, last)
+                     all_predictions, first_number, is_number)
 
-Step = namedtuple("Step", "what before after claimed", defaults=(True,))
+# claimed: whether the book or the article says so
+Step = namedtuple("Step", "what before after claim claimed", defaults=(True,))
 
-STEPS = (  # claimed: the book or the article says that it helps
-    Step("a convolution", "shallow", "basic_conv"),
-    Step("a second convolution", "basic_conv", "dbl_conv"),
-    Step("ReLU", "dbl_conv", RELU),
-    Step("extended data", RELU, "expanded_data"),
+STEPS = (
+    Step("a convolution", "shallow", "basic_conv",
+         "it pays to look for small patterns everywhere in an image"),
+    Step("a second convolution", "basic_conv", "dbl_conv",
+         "it pays to look for patterns of patterns"),
+    Step("ReLU", "dbl_conv", RELU,
+         "ReLU, with its lower rate and its decay, does better than sigmoids"),
+    Step("extended data", RELU, "expanded_data",
+         "a network learns from copies that are moved by a pixel"),
     Step("two dense layers of 1,000", "expanded_data",
-         "expanded_data_double_fc", claimed=False),
-    Step("dropout", "expanded_data_double_fc", FAST_FINAL),
-    Step("two dense layers and dropout", "expanded_data", FAST_FINAL),
-    Step("learning rate 0.005 instead of 0.03", FAST_FINAL, FINAL,
+         "expanded_data_double_fc", "larger dense layers do better",
          claimed=False),
+    Step("dropout", "expanded_data_double_fc", FAST_FINAL,
+         "dropout makes larger dense layers better"),
+    Step("two dense layers and dropout", "expanded_data", FAST_FINAL,
+         "larger dense layers with dropout do better"),
+    Step("learning rate 0.005 instead of 0.03", FAST_FINAL, FINAL,
+         "the lower rate ends higher", claimed=False),
     Step("weight decay 0.00005 instead of 0.00002", "dbl_conv_relu_wd0.00002",
-         RELU, claimed=False))
+         RELU, "more weight decay than Nielsen's does better", claimed=False))
 
 
 def measure_steps(records, labels=None, epochs=10):
@@ -39,11 +48,10 @@ def measure_steps(records, labels=None, epochs=10):
     """
     gains = []
     for step in STEPS:
-        before, after = records[step.before], records[step.after]
-        gain = compare(last(before, epochs), last(after, epochs))
+        kinds = records[step.before], records[step.after]
+        gain = compare_runs(*kinds, epochs)
         if labels is not None:
-            wider = compare(last(before, epochs), last(after, epochs),
-                            image_error(before, after, labels))
+            wider = compare_runs(*kinds, epochs, image_error(*kinds, labels))
             gain = wider._replace(p=max(gain.p, wider.p))
         gains.append(gain)
     claims = [(step, gain) for step, gain in zip(STEPS, gains) if step.claimed]
@@ -51,32 +59,6 @@ def measure_steps(records, labels=None, epochs=10):
                      verdicts([gain for _, gain in claims])))
     return [(step, gain, found.get(step, "not claimed"))
             for step, gain in zip(STEPS, gains)]
-
-
-class Difference(namedtuple("Difference", "points error p")):
-    """The difference of two means, its standard error, and p, how often luck
-    alone would give so large a difference, up or down."""
-    def __str__(self):  # "+0.15 ± 0.03"
-        error = "" if np.isnan(self.error) else f" ± {self.error:.2f}"
-        return f"{self.points:+.2f}{error}"
-
-
-def compare(before, after, extra_error=0):
-    """Returns the Difference between the values of two kinds of runs.
-
-    By Welch's t-test, as the two kinds fluctuate differently. extra_error does
-    not come from the runs. A single run tells no error: nan.
-    """
-    points = after.mean() - before.mean()
-    if min(len(before), len(after)) < 2:
-        return Difference(points, np.nan, np.nan)
-    squares = np.array([stats.sem(before), stats.sem(after)]) ** 2
-    square = squares.sum() + extra_error ** 2
-    runs = np.array([len(before), len(after)])
-    freedom = square ** 2 / (squares ** 2 / (runs - 1)).sum()
-    error = np.sqrt(square)
-    return Difference(points, error,
-                      2 * stats.t.sf(abs(points) / error, freedom))
 
 
 def image_error(before, after, labels):
@@ -123,7 +105,7 @@ def published_gains(step):
 
 def last_gain(records, step):
     """Returns the Difference of a step after the last epoch."""
-    return compare(last(records[step.before]), last(records[step.after]))
+    return compare_runs(records[step.before], records[step.after], epochs=1)
 
 
 def p_text(difference):
@@ -136,12 +118,33 @@ def p_text(difference):
 # Sentences
 
 def steps_text(records, name):
-    """Returns what the steps that lead to an experiment gain."""
+    """Returns what the steps that lead to an experiment gain, and what that
+    means; each in a line of a list."""
     return "".join(
-        f" Against {step.before}: {gain} points over the last ten epochs "
-        f"({verdict}), {last_gain(records, step)} after the last one."
+        f"- Against `{step.before}`: {gain} points over the last ten epochs, "
+        f"{last_gain(records, step)} after the last. "
+        f"{meaning(step, gain, verdict)}\n"
         for step, gain, verdict in measure_steps(records)
         if step.after == name)
+
+
+def meaning(step, gain, verdict):
+    """Returns what a verdict says of a step's claim, in a sentence."""
+    if verdict == "not claimed":
+        verdict = "unclaimed, " + verdicts([gain])[0]
+    return MEANINGS[verdict].format(step.claim)
+
+
+MEANINGS = {
+    "borne out": "So {}.",
+    "not borne out": "So it is not true here that {}.",
+    "undecided": "Luck alone could well do that, so it is undecided "
+                 "whether {}.",
+    "unclaimed, borne out": "So {}, though neither book nor article says so.",
+    "unclaimed, not borne out": "So it is not true here that {}; neither book "
+                                "nor article says so.",
+    "unclaimed, undecided": "Luck alone could well do that; neither book nor "
+                            "article says that {}."}
 
 
 def other_digits_text(records, labels):

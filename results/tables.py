@@ -6,14 +6,14 @@ images
 
 from collections import Counter
 
-import numpy as np
-
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from extras.command_line import RECIPE, decimal, recipe_text
-from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL, PUBLISHED,
-                     PUBLISHED_VOTE, all_predictions, is_number, last,
-                     last_ten, mean_and_deviation, place_among, vote_is_right)
+from extras.comparison import accuracies, last
+from records import (EXPERIMENTS, FAST_FINAL, FINAL, PUBLISHED,
+                     PUBLISHED_VOTE, all_predictions, deviation_text,
+                     is_number, mean_text, minutes, place_among,
+                     vote_is_right)
 from significance import last_gain, measure_steps, p_text, published_gains
 
 
@@ -27,16 +27,18 @@ def table(headings, rows, left=1):
 
 def results_table(records, labels):
     """Returns the table of the top README: what was published, and ours."""
-    rows = [[name, command(name), *PUBLISHED[name],
-             mean_and_deviation(last(runs)), len(runs)]
-            for name, runs in records.items()]
+    rows = []
+    for name, runs in records.items():
+        ends = last(runs)
+        rows.append([name, command(name), *PUBLISHED[name], mean_text(ends),
+                     deviation_text(ends), len(runs)])
     for name, published in (FAST_FINAL, PUBLISHED_VOTE), (FINAL, "-"):
         runs = records[name]
         right = vote_is_right(runs, labels).double().mean().item()
         rows.append([f"vote of {len(runs)} nets of {name}", "-", published,
-                     "-", f"{100 * right:.2f}", 1])
-    return table(("experiment", "command", "Nielsen", "article", "ours", "n"),
-                 rows, left=2)
+                     "-", f"{100 * right:.2f}", "-", 1])
+    return table(("experiment", "command", "Nielsen", "article", "ours", "s",
+                  "n"), rows, left=2)
 
 
 def command(name):
@@ -66,20 +68,18 @@ def runs_table(records, labels):
     """Returns the table of all that was measured of each row's runs."""
     rows = []
     for name, runs in records.items():
-        ten = last_ten(runs)
-        best = max(max(run["test_accuracy"]) for run in runs)
+        ends, tens, ten = last(runs), last(runs, 10), accuracies(runs)[:, -10:]
         wrong = (all_predictions(runs) != labels).sum(dim=1)
-        minutes = np.mean([sum(run["seconds"]) / 60 for run in runs])
         rows.append([
             name, recipe_text(EXPERIMENTS[name]), len(runs),
-            mean_and_deviation(last(runs)),
-            mean_and_deviation(ten.mean(axis=1)),
-            f"{ten.std(ddof=1):.2f}" if ten.min() > CHANCE else "-",
-            f"{ten.min():.2f} to {ten.max():.2f}", f"{100 * best:.2f}",
-            wrong.min().item(), wrong.max().item(), f"{minutes:.0f}"])
-    return table(("experiment", "recipe", "n", "last epoch", "last ten",
-                  "s of last ten", "range of last ten", "best test",
-                  "fewest wrong", "most wrong", "minutes"), rows, left=2)
+            mean_text(ends), deviation_text(ends),
+            mean_text(tens), deviation_text(tens),
+            f"{ten.min():.2f} to {ten.max():.2f}",
+            f"{accuracies(runs).max():.2f}",
+            wrong.min().item(), wrong.max().item(), f"{minutes(runs):.0f}"])
+    return table(("experiment", "recipe", "n", "last epoch", "s", "last ten",
+                  "s", "range of last ten", "best test", "fewest wrong",
+                  "most wrong", "minutes"), rows, left=2)
 
 
 def published_table(records):
@@ -92,9 +92,9 @@ def published_table(records):
                 name,
                 published.nielsen, place_among(values, published.nielsen),
                 published.article, place_among(values, published.article),
-                mean_and_deviation(values), len(values)])
+                mean_text(values), deviation_text(values), len(values)])
     return table(("experiment", "Nielsen", "among ours", "article",
-                  "among ours", "ours", "n"), rows)
+                  "among ours", "ours", "s", "n"), rows)
 
 
 def steps_table(records):

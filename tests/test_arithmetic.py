@@ -1,15 +1,10 @@
-"""The small examples whose answers are known, and the README's sessions."""
-
-import doctest
-import re
-from pathlib import Path
+"""The small examples whose answers are known."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-README = Path(__file__).resolve().parents[1] / "README.md"
 SCORES = torch.tensor([0.2, 0.4, 0.9])
 
 
@@ -54,14 +49,3 @@ def test_gradient_of_the_cross_entropy_is_softmax_minus_one_hot():
 def test_costs_of_an_output_wanted_to_be_1(x, log_cost, square_cost):
     assert round(-np.log(x), 4) == pytest.approx(log_cost)
     assert round((x - 1) ** 2, 4) == square_cost
-
-
-def test_readme_sessions(monkeypatch):
-    """All pycon blocks of the README, as one session in its folder."""
-    monkeypatch.chdir(README.parent)
-    blocks = re.findall(r"```pycon\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) >= 5
-    test = doctest.DocTestParser().get_doctest(
-        "\n".join(blocks), {}, README.name, str(README), 0)
-    result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
-    assert result.attempted >= 25 and result.failed == 0

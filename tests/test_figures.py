@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import backprop_pytorch
 import records
 import report
 
@@ -40,11 +41,12 @@ def test_axes_have_names_and_units(figures, name):
 
 def test_lines_of_the_final_net_are_its_records(runs, figures):
     axes, = figures["final"].axes
-    shown = runs["double_fc_dropout_lr0.03"] + runs["double_fc_dropout"]
-    for line, run in zip(axes.get_lines(), shown, strict=True):
+    for line, name in zip(axes.get_lines(), (
+            "double_fc_dropout_lr0.03", "double_fc_dropout"), strict=True):
+        tests = zip(*(run["test_accuracy"] for run in runs[name]))
         assert [*line.get_xdata()] == [*range(1, 41)]
         np.testing.assert_allclose(line.get_ydata() / 100,
-                                   run["test_accuracy"])
+                                   [*map(statistics.mean, tests)])
 
 
 def test_lines_and_bands_of_all_nets_are_those_of_their_runs(runs, figures):
@@ -53,39 +55,60 @@ def test_lines_and_bands_of_all_nets_are_those_of_their_runs(runs, figures):
     for line, band in zip(axes.get_lines(), axes.collections, strict=True):
         name, last, n = re.fullmatch(r"(.*): (.*) \(n = (.*)\)",
                                      line.get_label()).groups()
-        tests = [*zip(*(run["test_accuracy"] for run in runs[name]))]
+        tests = [[100 * accuracy for accuracy in epoch] for epoch
+                 in zip(*(run["test_accuracy"] for run in runs[name]))]
         means = [statistics.mean(values) for values in tests]
         np.testing.assert_allclose(line.get_ydata(), means)
-        assert (last, int(n)) == (f"{100 * means[-1]:.2f}", len(runs[name]))
-        corners = {tuple(corner) for corner in band.get_paths()[0].vertices}
-        assert {(epoch, bound(values)) for bound in (min, max)
-                for epoch, values in enumerate(tests, start=1)} <= corners
+        assert (last, int(n)) == (f"{means[-1]:.2f}", len(runs[name]))
+        corners = band.get_paths()[0].vertices
+        for bound in min, max:
+            for corner in enumerate(map(bound, tests), start=1):
+                assert np.isclose(corners, corner).all(axis=1).any()
         ends.append(means[-1])
     assert len(ends) >= 6 and ends == sorted(ends, reverse=True)
-    for tick, text in zip(axes.get_yticks(), axes.get_yticklabels()):
-        assert float(text.get_text()) == pytest.approx(100 * tick)
 
 
 def test_losses_of_the_runs_that_kept_them(runs):
-    run, without = runs["double_fc_dropout"][0], runs["double_fc_dropout"][1]
-    some = [{**run, "loss": [None, *range(39, 0, -1)]},
-            {key: without[key] for key in without if key != "loss"}]
+    """The mean of two of a net's three runs."""
+    first, second, third = (
+        {key: run[key] for key in run if key != "loss"}
+        for run in runs["double_fc_dropout"][:3])
+    some = [{**first, "loss": [None, *range(39, 0, -1)]}, second,
+            {**third, "loss": [*range(42, 2, -1)]}]
     above, below = report.figures.draw_loss(
-        {"double_fc_dropout": some}).axes
+        {**runs, "double_fc_dropout": some}).axes
     assert above.get_ylabel() == "training loss (log scale)"
-    loss, = above.get_lines()
-    np.testing.assert_allclose(loss.get_ydata()[1:], range(39, 0, -1))
-    accuracy, = below.get_lines()
-    assert accuracy.get_label() == "seed 0"
-    np.testing.assert_allclose(accuracy.get_ydata() / 100,
-                               run["test_accuracy"])
+    loss, accuracy = (axes.get_lines()[-1] for axes in (above, below))
+    np.testing.assert_allclose(loss.get_ydata()[1:], range(40, 1, -1))
+    assert accuracy.get_label() == "double_fc_dropout (n = 2)"
+    assert accuracy.get_ydata()[-1] == pytest.approx(
+        50 * (first["test_accuracy"][-1] + third["test_accuracy"][-1]))
 
 
 def test_the_seven_is_recognised(figures):
-    *_, image_axes, bars = figures["way"].axes
-    assert image_axes.get_xlabel() == "28x28"
+    image, *_, fc2, bars = figures["way"].axes
+    assert (image.get_xlabel(), fc2.get_xlabel()) == ("28x28", "1,000 units")
     widths = [bar.get_width() for bar in bars.patches]
     assert sum(widths) == pytest.approx(1) and widths[7] > 0.99
+
+
+def test_lines_tell_which_maps_a_map_is_made_of(figures):
+    """1 to 4 maps, 4 to 4 of their own, 4 to 4 of all, again 4 to 4 of their
+    own, 4 to one layer, and one to one."""
+    assert len(figures["way"].artists) == 4 + 4 + 16 + 4 + 4 + 1
+
+
+def test_the_step_of_backpropagation_is_drawn_as_the_scripts_compute_it(
+        figures):
+    axes, = figures["backprop"].axes
+    drawn = "\n".join(text.get_text() for text in axes.texts)
+    net, x = backprop_pytorch.Net(), torch.tensor([backprop_pytorch.INPUT])
+    (net(x) - 1).square().backward()
+    for name, weights in zip(("w_l1", "b_l1", "w_l2", "b_l2"),
+                             net.parameters()):
+        assert f"{name} = {weights.item():.2f}\n" in drawn + "\n"
+        assert f"slope for {name}: {weights.grad.item():.4f}" in drawn
+    assert f"a_l2\n{net(x).item():.4f}" in drawn
 
 
 def test_curves_of_the_two_costs(figures):

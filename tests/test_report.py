@@ -15,6 +15,7 @@ import records
 import report
 import significance
 import tables
+from extras import comparison
 from extras.runs import read_record
 
 PAGES = report.README, report.RESULTS / "README.md"
@@ -125,16 +126,16 @@ def test_the_table_of_runs(runs, labels, blocks):
                  for run in runs[name]]
         assert (row[0], int(row[2])) == (name, len(ends))
         if name == "dbl_conv_relu_wd0.1":  # of which one learned nothing
-            assert (row[3], row[5]) == ("91.17, 92.00, 10.09", "-")
+            assert row[3] == ", ".join(f"{end:.2f}" for end in ends)
+            assert (row[4], row[6]) == ("-", "-")
         else:
-            for cell, values in (row[3], ends), (row[4], means):
-                assert numbers(cell) == near(statistics.mean(values),
-                                             statistics.stdev(values))
-            assert numbers(row[5]) == near(statistics.stdev(flat))
-        assert row[6:8] == [f"{min(flat):.2f} to {max(flat):.2f}",
+            for cells, values in (row[3:5], ends), (row[5:7], means):
+                assert [*map(float, cells)] == near(statistics.mean(values),
+                                                    statistics.stdev(values))
+        assert row[7:9] == [f"{min(flat):.2f} to {max(flat):.2f}",
                             f"{max(map(max, tests)):.2f}"]
-        assert row[8:10] == [str(min(wrong)), str(max(wrong))]
-        assert (result[0], *result[4:]) == (name, row[3], row[2])
+        assert row[9:11] == [str(min(wrong)), str(max(wrong))]
+        assert (result[0], *result[4:]) == (name, *row[3:5], row[2])
 
 
 def test_the_published_numbers_among_ours(runs, blocks):
@@ -172,6 +173,36 @@ def test_the_table_of_steps(runs, blocks):
         assert row[6] in (f"{p:.3f}", "< 0.001")
         assert (row[7] == "not claimed") == (not step.claimed)
         assert row[7] != "borne out" or p < 0.05 / 4
+
+
+def test_a_rung_tells_its_recipe_its_runs_and_what_they_mean(runs, blocks):
+    line, step = blocks["ours dbl_conv"].splitlines()
+    seconds = [sum(run["seconds"]) for run in runs["dbl_conv"]]
+    ends = sorted(test[-1] for test in accuracies(runs["dbl_conv"]))
+    assert line == (
+        "- `dbl_conv`: 60 epochs, lr 0.1, wd 0; about "
+        f"{statistics.mean(seconds) / 60:.0f} min. Our {len(ends)} runs ended "
+        f"at {statistics.mean(ends):.2f} % on average, from {ends[0]:.2f} to "
+        f"{ends[-1]:.2f}.")
+    row, = (row for row in rows(blocks["steps"]) if "-> dbl_conv" == row[1][
+        -11:])
+    assert step == (f"- Against `basic_conv`: {row[5]} points over the last "
+                    f"ten epochs, {row[4]} after the last. So it pays to look "
+                    "for patterns of patterns.")
+
+
+@pytest.mark.parametrize("verdict, points, p, words", [
+    ("borne out", 1, 0.01, "So {}."),
+    ("not borne out", -1, 0.01, "So it is not true here that {}."),
+    ("undecided", -1, 0.3, "so it is undecided whether {}."),
+    ("not claimed", 1, 0.01, "So {}, though neither"),
+    ("not claimed", -1, 0.01, "So it is not true here that {}; neither"),
+    ("not claimed", 1, 0.3, "Luck alone could well do that; neither")])
+def test_what_a_verdict_means(verdict, points, p, words):
+    step = significance.STEPS[0]
+    gain = comparison.Difference(points, 0.1, p)
+    sentence = significance.meaning(step, gain, verdict)
+    assert words.format(step.claim) in sentence and step.claim in sentence
 
 
 def test_the_gains_that_the_sources_stress(blocks):
@@ -225,7 +256,7 @@ def test_the_vote(runs, labels, blocks):
     assert int(together[-1]) == sum(int(line[-1]) for line in lines)
     assert rows(blocks["results"])[-1] == [
         f"vote of {len(voters)} nets of double_fc_dropout", "-", "-", "-",
-        f"{100 - int(together[-1]) / 100:.2f}", "1"]
+        f"{100 - int(together[-1]) / 100:.2f}", "-", "1"]
     assert (f"5 networks gets {together[-1]} images wrong; the networks alone,"
             in blocks["votes"])
 

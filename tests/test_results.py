@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 import common
 import saved_nets
 import records
 import significance
+from extras.comparison import Difference
 from extras.runs import read_record
 
 
@@ -60,11 +60,14 @@ def test_the_way_through_the_final_net(test_data):
     assert [(name, tuple(maps.shape)) for name, maps in stages] == [
         ("image", (1, 28, 28)), ("conv1, ReLU", (20, 24, 24)),
         ("pooling", (20, 12, 12)), ("conv2, ReLU", (40, 8, 8)),
-        ("pooling", (40, 4, 4))]
+        ("pooling", (40, 4, 4)), ("fc1, ReLU", (1, 40, 25)),
+        ("fc2, ReLU", (1, 40, 25))]
     scores = net.eval().double()(image[None].double())[0]
     torch.testing.assert_close(probabilities, scores.softmax(dim=0))
-    hidden = net.fc2(net.fc1(stages[-1][1].flatten()).relu()).relu()
-    torch.testing.assert_close(net.out(hidden), scores)
+    pooled, fc1, fc2 = (maps.flatten() for _, maps in stages[-3:])
+    torch.testing.assert_close(fc1, net.fc1(pooled).relu())
+    torch.testing.assert_close(fc2, net.fc2(fc1).relu())
+    torch.testing.assert_close(net.out(fc2), scores)
 
 
 # Records
@@ -103,21 +106,6 @@ def test_what_is_no_record(labels, record):
 
 # Statistics
 
-def test_a_difference_and_its_error():
-    old, new = np.array([99.0, 99.2]), np.array([99.4, 99.5, 99.6])
-    difference = significance.compare(old, new)
-    assert difference[:2] == pytest.approx(
-        (0.4, (0.02 / 2 + 0.01 / 3) ** 0.5))
-    assert difference.p == pytest.approx(
-        stats.ttest_ind(old, new, equal_var=False).pvalue)
-    assert str(difference) == "+0.40 ± 0.12"
-    one = significance.compare(old, new[:1])
-    assert (str(one), significance.p_text(one)) == ("+0.30", "-")
-    wider = significance.compare(old, new, extra_error=0.2)
-    assert wider[:2] == pytest.approx(
-        (0.4, (0.02 / 2 + 0.01 / 3 + 0.04) ** 0.5))
-
-
 def test_the_luck_of_the_images(labels):
     """Of 10,000 images, the second kind of net gets 30 more right, 10 wrong;
     and others by the luck of the runs, which is not counted."""
@@ -152,7 +140,7 @@ def test_holms_correction():
 
 
 def test_verdicts_on_claims_made_at_once():
-    gains = [significance.Difference(*gain) for gain in (
+    gains = [Difference(*gain) for gain in (
         (0.3, 0.1, 0.001), (-0.3, 0.1, 0.02), (0.1, 0.1, 0.04),
         (9, float("nan"), float("nan")))]
     assert significance.verdicts(gains) == [
@@ -175,7 +163,8 @@ def test_runs_that_know_no_more_than_chance(labels):
     ones = (labels == 1).double().mean().item()
     assert records.CHANCE == 100 * labels.bincount().max() / 10_000
     values = np.array([91.171, 100 * ones, 92.0])
-    assert records.mean_and_deviation(values) == "91.17, 11.35, 92.00"
-    assert records.mean_and_deviation(values[:1]) == "91.17"
-    assert records.mean_and_deviation(values[::2]) == "91.59 ± 0.59"
+    assert records.mean_text(values) == "91.17, 11.35, 92.00"
+    assert records.mean_text(values[::2]) == "91.59"
+    assert [records.deviation_text(some) for some in (
+        values, values[:1], values[::2])] == ["-", "-", "0.59"]
     assert records.place_among(values, "85.31") == "cannot be told"
