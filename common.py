@@ -81,7 +81,10 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     history = {} if history is None else history
     for name in "loss", "test_accuracy", "seconds":
         history.setdefault(name, [])
-    for epoch in range(len(history["test_accuracy"]) + 1, num_epochs + 1):
+    done = len(history["test_accuracy"])
+    if done and done >= num_epochs:
+        print(f"Nothing to train: the history holds {done} epochs", flush=True)
+    for epoch in range(done + 1, num_epochs + 1):
         start = time.perf_counter()
         loss = train_epoch(model, data_loader, loss_function, optimizer,
                            epoch, num_epochs)

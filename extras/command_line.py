@@ -220,7 +220,9 @@ def read_pictures(parser, args, recipe):
         try:
             image = read_digit(path)
         except (OSError, ValueError) as error:
-            print(f"{parser.prog}: error: {error}", file=sys.stderr)
+            reason = getattr(error, "strerror", None)  # of an OSError
+            text = f"cannot read {path}: {reason}" if reason else error
+            print(f"{parser.prog}: error: {text}", file=sys.stderr)
             failed = True
             continue
         outputs, kind = compute_outputs(net, image[None])[0], "output"

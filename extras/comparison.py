@@ -5,14 +5,16 @@
     >>> plot_runs(plt.gca(), {"sigmoid": before, "ReLU": after})
     >>> print(compare_runs(before, after))
 
-runs are a list of records that differ in nothing but their seeds. Accuracies
-are in per cent, their differences in percentage points.
+runs are a list of records, or of the histories that train_network fills, that
+differ in nothing but their seeds. Accuracies are in per cent, their
+differences in percentage points.
 """
 
 from collections import namedtuple
 from glob import glob
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from extras.command_line import RECIPE
@@ -53,8 +55,14 @@ def check_setting(path, run, first_path, first):
 
 
 def accuracies(runs):
-    """Returns the accuracies (n, epochs) of n runs."""
-    return 100 * np.array([run["test_accuracy"] for run in runs])
+    """Returns the accuracies (n, epochs) of n runs; ValueError if they are no
+    runs, or do not have the same number of epochs."""
+    try:
+        return 100 * np.array([run["test_accuracy"] for run in runs], float)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("runs must be a list of records, as read_runs returns "
+                         "it, or of histories of train_network, all of the "
+                         "same number of epochs") from error
 
 
 def last(runs, epochs=1):
@@ -65,7 +73,8 @@ def last(runs, epochs=1):
 def plot_runs(axes, kinds):
     """Draws the test accuracy by epoch into Matplotlib's axes: for each kind
     of runs, {name: runs}, their mean, in a band from the lowest to the highest
-    of them."""
+    of them. The steep rise of the first fifth may begin below the frame."""
+    lowest = []
     for name, runs in kinds.items():
         tests = accuracies(runs)
         epochs = range(1, tests.shape[1] + 1)
@@ -73,7 +82,11 @@ def plot_runs(axes, kinds):
                           label=f"{name} (n = {len(runs)})")
         axes.fill_between(epochs, tests.min(axis=0), tests.max(axis=0),
                           color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set(xlabel="epoch", ylabel="test accuracy (%)")
+        lowest.append(tests[:, len(epochs) // 5:].min())
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)",
+             ylim=(min(lowest) - 0.1, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True,
+                                             steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.3)
     axes.legend()
 
@@ -90,19 +103,19 @@ def compare_runs(before, after, epochs=10, extra_error=0):
     """Returns the Difference that two kinds of runs make, by the mean accuracy
     of each run's last epochs: it depends less on luck than the last test.
     Raises ValueError if a run has fewer epochs."""
-    fewest = min(len(run["test_accuracy"]) for run in (*before, *after))
+    fewest = min(accuracies(runs).shape[1] for runs in (before, after))
     if not 1 <= epochs <= fewest:
         raise ValueError(f"a run has {fewest} epochs, so their last {epochs} "
-                         "cannot be compared; choose other epochs")
+                         f"cannot be compared; give epochs={fewest}, or fewer")
     return compare(last(before, epochs), last(after, epochs), extra_error)
 
 
 def compare(before, after, extra_error=0):
     """Returns the Difference between the values (n,) of two kinds of runs.
 
-    By Welch's t-test, as the two kinds fluctuate differently. extra_error does
-    not come from the runs. A single run, or runs that all agree, tell no
-    error: nan.
+    By Welch's t-test, which lets the two kinds vary by different amounts.
+    extra_error is a further standard error of their difference, such as that
+    of other images. A single run, or runs that all agree, tell no error: nan.
     """
     points = after.mean() - before.mean()
     runs = np.array([len(before), len(after)])

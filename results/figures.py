@@ -17,13 +17,15 @@ from backprop_manual_calculation import (INPUT, TARGET, WEIGHTS,
 from extras.command_line import decimal
 from extras.comparison import last, plot_runs
 from extras.distortions import distort
-from records import EXPERIMENTS, FAST_FINAL, FINAL, RELU
+from records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
+                     RELU)
 
-# Okabe and Ito chose these (but for the grey) so that colour-blind people can
-# tell them apart as well.
+# Okabe and Ito chose these (but for the grey, and Tol's wine red) so that
+# colour-blind people can tell them apart as well.
 COLOURS = {
-    FINAL: "#0072B2", "expanded_data_double_fc": "#E69F00",
-    "expanded_data": "#CC79A7", RELU: "#D55E00", "dbl_conv": "#009E73",
+    DISTORTED: "#882255", FINAL: "#0072B2",
+    "expanded_data_double_fc": "#E69F00", EXTENDED: "#CC79A7",
+    RELU: "#D55E00", "dbl_conv": "#009E73",
     "basic_conv": "#56B4E9", "shallow": "#999999", "dense": "#000000",
     FAST_FINAL: "#E69F00"}
 BACK = "#D55E00"  # of the slopes in backpropagation
@@ -86,17 +88,23 @@ def draw_all(records):
     axes.set_ylim(97, 99.75)
     ticks = 97, 98, 98.5, 99, 99.3, 99.5, 99.7
     axes.set_yticks(ticks, map(str, ticks))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2,
-                fontsize="small", frameon=False)
+    put_legend_below(axes)
     figure.set_figheight(5.5)
     return figure
+
+
+def put_legend_below(axes):
+    """Puts the legend in two columns below the axes, where it hides nothing.
+    """
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2,
+                fontsize="small", frameon=False)
 
 
 def draw_loss(records):
     """Returns the training loss and the test accuracy by epoch, each the mean
     of the runs that have kept their loss."""
     figure, above, below = draw_axes("", "training loss (log scale)", "")
-    names = RELU, "expanded_data", FINAL
+    names = RELU, EXTENDED, FINAL, DISTORTED
     kept = {name: [run for run in records[name] if "loss" in run]
             for name in names}
     draw_kinds(below, {name: name for name in names}, kept)
@@ -108,7 +116,7 @@ def draw_loss(records):
     above.set_yscale("log")
     above.set_yticks(ticks, map(decimal, ticks))
     above.set_yticks([], minor=True)
-    below.set_ylim(bottom=98.5)
+    put_legend_below(below)
     return figure
 
 
@@ -119,14 +127,14 @@ def draw_step():
     cost, slopes = (a_l2 - TARGET) ** 2, gradient(WEIGHTS)
     figure = Figure(figsize=(8, 1.7), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(-0.6, 7.6), ylim=(-1, 1))
+    axes.set(xlim=(-0.6, 7.8), ylim=(-1, 1))
     axes.set_axis_off()
     middle = {"ha": "center", "va": "center"}
-    for x, text in ((0, f"input\n{INPUT:.4f}"), (3, f"a_l1\n{a_l1:.4f}"),
+    for x, text in ((0, f"a_l0\n{INPUT:.4f}"), (3, f"a_l1\n{a_l1:.4f}"),
                     (6, f"a_l2\n{a_l2:.4f}")):
         axes.text(x, 0, text, middle, bbox={"boxstyle": "circle",
                                             "facecolor": "white"})
-    axes.text(7.3, 0, f"cost\n{cost:.4f}", middle)
+    axes.text(7.4, 0, f"cost\n(a_l2 - 1)$^2$\n{cost:.4f}", middle)
     for left, right in (0.5, 2.5), (3.5, 5.5), (6.5, 7):
         for y, colour, style in (0.1, "black", "->"), (-0.1, BACK, "<-"):
             axes.annotate("", (right, y), (left, y), arrowprops={
@@ -143,8 +151,8 @@ def draw_costs():
     """Returns the two costs of an output that should be 1."""
     figure, axes = draw_axes("output x, which should be 1", "cost")
     x = np.linspace(0.001, 1, 1000)
-    axes.plot(x, -np.log(x), "#0072B2", label=r"$-\ln x$")
-    axes.plot(x, (x - 1) ** 2, "#D55E00", label="$(x - 1)^2$")
+    axes.plot(x, -np.log(x), "#0072B2", label=r"cross-entropy, $-\ln x$")
+    axes.plot(x, (x - 1) ** 2, "#D55E00", label="squared error, $(x - 1)^2$")
     axes.legend()
     return figure
 

@@ -24,12 +24,14 @@ import figures  # noqa: E402
 import tables  # noqa: E402
 from common import get_dataset  # noqa: E402
 from extras.command_line import decimal, recipe_text  # noqa: E402
-from extras.comparison import accuracies, compare, last  # noqa: E402
+from extras.comparison import (accuracies, compare,  # noqa: E402
+                               compare_runs, last)
 from extras.runs import check_writable, replacing  # noqa: E402
-from records import (CHANCE, EXPERIMENTS, FAST_FINAL, FINAL,  # noqa: E402
-                     RELU, RESULTS, STRONG_DECAY, all_predictions, mean_text,
-                     minutes, predictions, read_records, vote_is_right)
-from significance import (last_epoch_text, other_digits_text,  # noqa: E402
+from records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL,  # noqa: E402
+                     FINAL, RELU, RESULTS, STRONG_DECAY, VOTES, WEAK_DECAY,
+                     all_predictions, mean_text, minutes, predictions,
+                     read_records, vote_is_right)
+from significance import (other_digits_text, other_epochs_text,  # noqa: E402
                           p_text, sides_text, steps_text, verdicts)
 from saved_nets import (all_shift_accuracies, certainty,  # noqa: E402
                         load_net, norm, way_through)
@@ -73,7 +75,8 @@ def make_blocks(records, labels):
         "runs": tables.runs_table(records, labels),
         "published": tables.published_table(records),
         "steps": tables.steps_table(records),
-        "last epoch": last_epoch_text(records),
+        "other epochs": other_epochs_text(records),
+        "relu": relu_text(records),
         "other digits": other_digits_text(records, labels),
         "sides": sides_text(records),
         "extended": extended_text(records),
@@ -159,16 +162,23 @@ def speed_text():
             f"{min(test):.0f} to {max(test):.0f} times.\n")
 
 
+def relu_text(records):
+    """Returns what ReLU gains with Nielsen's own weight decay."""
+    gain = compare_runs(records["dbl_conv"], records[WEAK_DECAY])
+    return (f"With Nielsen's own weight decay ({WEAK_DECAY}), ReLU gains "
+            f"{gain} points over the last ten epochs (p: {p_text(gain)}).\n")
+
+
 def extended_text(records):
     """Returns what the extended data gain, and what in as many steps."""
-    plain, extended = records[RELU], records["expanded_data"]
+    plain, extended = records[RELU], records[EXTENDED]
     few, many = (100 - last(runs, 10).mean() for runs in (extended, plain))
     epochs = plain[0]["epochs"]
     gain = compare(last(plain), in_epochs(extended, epochs // 5))
     return (f"With the extended data there are {100 * (1 - few / many):.0f} % "
             f"fewer mistakes than in {RELU} (last ten epochs). An epoch has "
-            f"five times as many steps, so epoch {epochs // 5} of "
-            f"expanded_data ends after as many as epoch {epochs} of {RELU}: "
+            f"five times as many steps, so epoch {epochs // 5} of {EXTENDED} "
+            f"ends after as many as epoch {epochs} of {RELU}: "
             f"then the difference is {gain} points (p: {p_text(gain)}).\n")
 
 
@@ -177,7 +187,7 @@ def dropout_text(records):
     dropped = records[FAST_FINAL]
     epochs = dropped[0]["epochs"]
     parts = []
-    for name in "expanded_data_double_fc", "expanded_data":
+    for name in "expanded_data_double_fc", EXTENDED:
         plain = in_epochs(records[name], epochs - 9, epochs)
         gain = compare(plain, last(dropped, 10))
         parts.append(f"{gain} points against {name} (p: {p_text(gain)})")
@@ -198,21 +208,22 @@ def moved_text(shifts):
         if name not in shifts:
             raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
         still, moved = (100 - accuracy for accuracy in shifts[name][:2])
-        parts.append(f"{name} gets {moved:.2f} % wrong instead of "
-                     f"{still:.2f}")
-    return f"Of test images moved by one pixel, {joined(parts)}.\n"
+        parts.append(f"{name} from {still:.2f} to {moved:.2f}")
+    return ("Move the test images by one pixel, and the percentage of wrong "
+            f"answers goes, for {joined(parts)}, which has seen moved images "
+            "in training.\n")
 
 
 def votes_text(records, labels):
-    """Returns how the votes of the final nets compare with single nets."""
+    """Returns how the votes of nets compare with single nets."""
     text = ""
-    for name in FAST_FINAL, FINAL:
+    for name in VOTES:
         runs = records[name]
         wrong = (all_predictions(runs) != labels).sum(dim=1).tolist()
         together = (~vote_is_right(runs, labels)).sum().item()
-        text += (f"- With rate {EXPERIMENTS[name].lr}, the vote of "
-                 f"{len(wrong)} networks gets {together} images wrong; the "
-                 f"networks alone, {joined(map(str, wrong))}.\n")
+        text += (f"- The vote of {len(wrong)} networks of {name} gets "
+                 f"{together} images wrong; the networks alone, "
+                 f"{joined(map(str, wrong))}.\n")
     return text
 
 
@@ -238,7 +249,7 @@ def rates_text(records):
                  f"ten epochs. It first exceeds 99.5 % in epochs {epochs}.\n")
     steadier = compare(deviations[FINAL], deviations[FAST_FINAL])
     return (f"{text}- The article says that 0.005 is the steadier rate: "
-            f"{verdicts([steadier])[0]}. With 0.03 the standard deviation is "
+            f"{verdicts([steadier])[0]}. With 0.03 the standard deviation was "
             f"higher by {steadier} points (a test by itself, p: "
             f"{p_text(steadier)}).\n")
 

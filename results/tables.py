@@ -10,10 +10,9 @@ import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from extras.command_line import RECIPE, decimal, recipe_text
 from extras.comparison import accuracies, last
-from records import (EXPERIMENTS, FAST_FINAL, FINAL, PUBLISHED,
-                     PUBLISHED_VOTE, all_predictions, deviation_text,
-                     is_number, mean_text, minutes, place_among,
-                     vote_is_right)
+from records import (EXPERIMENTS, FINAL, PUBLISHED, VOTES, all_predictions,
+                     deviation_text, is_number, mean_text, minutes,
+                     place_among, vote_is_right)
 from significance import last_gain, measure_steps, p_text, published_gains
 
 
@@ -32,7 +31,7 @@ def results_table(records, labels):
         ends = last(runs)
         rows.append([name, command(name), *PUBLISHED[name], mean_text(ends),
                      deviation_text(ends), len(runs)])
-    for name, published in (FAST_FINAL, PUBLISHED_VOTE), (FINAL, "-"):
+    for name, published in VOTES.items():
         runs = records[name]
         right = vote_is_right(runs, labels).double().mean().item()
         rows.append([f"vote of {len(runs)} nets of {name}", "-", published,
@@ -78,7 +77,7 @@ def runs_table(records, labels):
             f"{accuracies(runs).max():.2f}",
             wrong.min().item(), wrong.max().item(), f"{minutes(runs):.0f}"])
     return table(("experiment", "recipe", "n", "last epoch", "s", "last ten",
-                  "s", "range of last ten", "best test", "fewest wrong",
+                  "s of last ten", "range of last ten", "best test", "fewest wrong",
                   "most wrong", "minutes"), rows, left=2)
 
 
@@ -93,8 +92,8 @@ def published_table(records):
                 published.nielsen, place_among(values, published.nielsen),
                 published.article, place_among(values, published.article),
                 mean_text(values), deviation_text(values), len(values)])
-    return table(("experiment", "Nielsen", "among ours", "article",
-                  "among ours", "ours", "s", "n"), rows)
+    return table(("experiment", "Nielsen", "Nielsen's among ours", "article",
+                  "article's among ours", "ours", "s", "n"), rows)
 
 
 def steps_table(records):

@@ -66,8 +66,8 @@ def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, capsys):
 
 # In Python
 
-def test_training_goes_on_after_the_epochs_of_a_history(tiny_train_loader,
-                                                        tiny_test_loader):
+def test_training_goes_on_after_the_epochs_of_a_history(
+        tiny_train_loader, tiny_test_loader, capsys):
     def train(*epochs):
         torch.manual_seed(0)
         net, history = dense.Net(), {}
@@ -79,7 +79,10 @@ def test_training_goes_on_after_the_epochs_of_a_history(tiny_train_loader,
         return net.hidden_layer.weight, accuracies, history
 
     weights, accuracies, history = train(3)
+    assert "Nothing to train" not in capsys.readouterr().out
     parts, parts_accuracies, parts_history = train(1, 3, 3)
+    assert ("Nothing to train: the history holds 3 epochs\n"
+            in capsys.readouterr().out)
     assert torch.equal(weights, parts)
     assert parts_accuracies == accuracies and len(accuracies) == 3
     assert parts_history == history
@@ -124,7 +127,7 @@ def test_a_finished_run_only_tests(run, tmp_path, capsys):
     run()
     assert capsys.readouterr().out.splitlines() == [
         first[0], f"Resuming {tmp_path / 'run.pt'} after epoch 2/2",
-        "", first[-1]]
+        "Nothing to train: the history holds 2 epochs", "", first[-1]]
 
 
 def test_more_epochs_extend_a_run(run, tmp_path):

@@ -243,6 +243,16 @@ def test_damaged_data(monkeypatch, tmp_path, capsys):
     assert "train-images is damaged; restore it" in line
 
 
+@pytest.mark.parametrize("name, reason", [
+    ("gone.jpg", "No such file"), ("", "Is a directory")])
+def test_a_picture_that_cannot_be_read(tmp_path, capsys, name, reason):
+    with pytest.raises(SystemExit) as error:
+        convnet.main(["--read", str(tmp_path / name)])
+    assert error.value.code == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert f"error: cannot read {tmp_path / name}: {reason}" in line
+
+
 def test_divergence(capsys):
     with pytest.raises(SystemExit) as error:
         convnet.main([*SMOKE, "--net", "relu", "--lr", "1e20"])

@@ -54,6 +54,16 @@ def test_the_last_epochs_of_runs():
     assert comparison.last(runs, 2) == pytest.approx([30, 80])
 
 
+@pytest.mark.parametrize("runs", [
+    [0.5, 0.6], {"test_accuracy": [0.5]}, [{}], 3,
+    [record(0, 0.5), record(1, 0.5, 0.6)]])
+def test_what_are_no_runs(runs):
+    for function in comparison.last, lambda runs: comparison.plot_runs(
+            Figure().subplots(), {"mine": runs}):
+        with pytest.raises(ValueError, match="must be a list of records"):
+            function(runs)
+
+
 def test_two_kinds_of_runs_compared():
     old = [record(0, 0.9, 0.10, 0.30), record(1, 0.9, 0.30, 0.20)]
     new = [record(0, 0.4, 0.40), record(1, 0.6, 0.44), record(2, 0.5, 0.45)]
@@ -62,7 +72,9 @@ def test_two_kinds_of_runs_compared():
     assert gain.points == pytest.approx(46.5 - 22.5)
     assert gain.error == pytest.approx(
         sum(stats.sem(kind) ** 2 for kind in values) ** 0.5)
-    with pytest.raises(ValueError, match="has 2 epochs, so their last 10"):
+    histories = [{"test_accuracy": run["test_accuracy"]} for run in new]
+    assert comparison.compare_runs(old, histories, epochs=2) == gain
+    with pytest.raises(ValueError, match="give epochs=2, or fewer"):
         comparison.compare_runs(old, new)
     with pytest.raises(ValueError, match="last 0"):
         comparison.compare_runs(old, new, epochs=0)

@@ -78,7 +78,7 @@ def test_losses_of_the_runs_that_kept_them(runs):
     above, below = report.figures.draw_loss(
         {**runs, "double_fc_dropout": some}).axes
     assert above.get_ylabel() == "training loss (log scale)"
-    loss, accuracy = (axes.get_lines()[-1] for axes in (above, below))
+    loss, accuracy = (axes.get_lines()[2] for axes in (above, below))
     np.testing.assert_allclose(loss.get_ydata()[1:], range(40, 1, -1))
     assert accuracy.get_label() == "double_fc_dropout (n = 2)"
     assert accuracy.get_ydata()[-1] == pytest.approx(

@@ -1,4 +1,4 @@
-"""The README's sessions, programs and commands do what it says."""
+"""The sessions, programs and commands of the pages do what these say."""
 
 import doctest
 import os
@@ -46,16 +46,19 @@ def assert_alike(printed, shown):
     assert found == pytest.approx(told, abs=0.02)
 
 
-def test_the_sessions(monkeypatch):
-    """All pycon blocks, as one session in the project's folder."""
+@pytest.mark.parametrize("page, count", [
+    ("README.md", 8), ("results/README.md", 1)])
+def test_the_sessions(monkeypatch, page, count):
+    """All pycon blocks of a page, as one session in the project's folder."""
     monkeypatch.chdir(ROOT)
-    blocks = re.findall(r"```pycon\n(.*?)```", TEXT, re.S)
-    assert len(blocks) >= 8
+    text = (ROOT / page).read_text("utf-8")
+    blocks = re.findall(r"```pycon\n(.*?)```", text, re.S)
+    assert len(blocks) == count
     test = doctest.DocTestParser().get_doctest(
-        "\n".join(blocks), {}, "README.md", "README.md", 0)
+        "\n".join(blocks), {}, page, page, 0)
     with matplotlib.rc_context({"backend": "agg"}):
         result = doctest.DocTestRunner().run(test)
-    assert result.attempted >= 35 and result.failed == 0
+    assert result.attempted >= 5 * count and result.failed == 0
 
 
 def test_the_program(folder):
@@ -79,5 +82,5 @@ def test_the_lines_of_backpropagation_are_those_of_the_scripts():
     for row in table.splitlines()[2:]:
         *_, hand, torch, _ = row.split("|")
         for lines, name in (hand, "manual_calculation"), (torch, "pytorch"):
-            code, = re.findall("`(.*)`", lines)
+            code, = re.findall("`(.*)`", lines) or [""]
             assert code in (ROOT / f"backprop_{name}.py").read_text("utf-8")

@@ -145,7 +145,7 @@ def test_verdicts_on_claims_made_at_once():
         (9, float("nan"), float("nan")))]
     assert significance.verdicts(gains) == [
         "borne out", "undecided", "undecided", "undecided"]
-    assert significance.verdicts(gains[1:2]) == ["not borne out"]
+    assert significance.verdicts(gains[1:2]) == ["contradicted"]
 
 
 @pytest.mark.parametrize("published, where", [
