@@ -60,7 +60,7 @@ def accuracies(runs):
     try:
         return 100 * np.array([run["test_accuracy"] for run in runs], float)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError("runs must be a list of records, as read_runs returns "
+        raise ValueError("runs must be a list of records, as read_runs gives "
                          "it, or of histories of train_network, all of the "
                          "same number of epochs") from error
 

@@ -77,8 +77,8 @@ def runs_table(records, labels):
             f"{accuracies(runs).max():.2f}",
             wrong.min().item(), wrong.max().item(), f"{minutes(runs):.0f}"])
     return table(("experiment", "recipe", "n", "last epoch", "s", "last ten",
-                  "s of last ten", "range of last ten", "best test", "fewest wrong",
-                  "most wrong", "minutes"), rows, left=2)
+                  "s of last ten", "range of last ten", "best test",
+                  "fewest wrong", "most wrong", "minutes"), rows, left=2)
 
 
 def published_table(records):
