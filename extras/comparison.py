@@ -58,11 +58,14 @@ def accuracies(runs):
     """Returns the accuracies (n, epochs) of n runs; ValueError if they are no
     runs, or do not have the same number of epochs."""
     try:
-        return 100 * np.array([run["test_accuracy"] for run in runs], float)
+        tests = np.array([run["test_accuracy"] for run in runs], dtype=float)
+        if tests.ndim != 2:
+            raise ValueError(f"accuracies of shape {tests.shape}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError("runs must be a list of records, as read_runs gives "
                          "it, or of histories of train_network, all of the "
                          "same number of epochs") from error
+    return 100 * tests
 
 
 def last(runs, epochs=1):

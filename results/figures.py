@@ -104,10 +104,9 @@ def draw_loss(records):
     """Returns the training loss and the test accuracy by epoch, each the mean
     of the runs that have kept their loss."""
     figure, above, below = draw_axes("", "training loss (log scale)", "")
-    names = RELU, EXTENDED, FINAL, DISTORTED
     kept = {name: [run for run in records[name] if "loss" in run]
-            for name in names}
-    draw_kinds(below, {name: name for name in names}, kept)
+            for name in (RELU, EXTENDED, FINAL, DISTORTED)}
+    draw_kinds(below, {name: name for name in kept}, kept)
     for name, runs in kept.items():
         losses = np.array([run["loss"] for run in runs], dtype=float)
         above.plot(range(1, losses.shape[1] + 1), losses.mean(axis=0),

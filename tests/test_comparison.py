@@ -55,7 +55,7 @@ def test_the_last_epochs_of_runs():
 
 
 @pytest.mark.parametrize("runs", [
-    [0.5, 0.6], {"test_accuracy": [0.5]}, [{}], 3,
+    [0.5, 0.6], {"test_accuracy": [0.5]}, [{}], [], 3,
     [record(0, 0.5), record(1, 0.5, 0.6)]])
 def test_what_are_no_runs(runs):
     for function in comparison.last, lambda runs: comparison.plot_runs(
