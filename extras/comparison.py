@@ -77,17 +77,18 @@ def plot_runs(axes, kinds):
     """Draws the test accuracy by epoch into Matplotlib's axes: for each kind
     of runs, {name: runs}, their mean, in a band from the lowest to the highest
     of them. The steep rise of the first fifth may begin below the frame."""
-    lowest = []
+    shown = []
     for name, runs in kinds.items():
         tests = accuracies(runs)
         epochs = range(1, tests.shape[1] + 1)
         line, = axes.plot(epochs, tests.mean(axis=0),
                           label=f"{name} (n = {len(runs)})")
         axes.fill_between(epochs, tests.min(axis=0), tests.max(axis=0),
-                          color=line.get_color(), alpha=0.2, linewidth=0)
-        lowest.append(tests[:, len(epochs) // 5:].min())
+                          color=line.get_color(), alpha=0.15, linewidth=0)
+        shown += [tests[:, len(epochs) // 5:].min(), tests.max()]
+    margin = 0.05 * np.ptp(shown) + 0.01
     axes.set(xlabel="epoch", ylabel="test accuracy (%)",
-             ylim=(min(lowest) - 0.1, None))
+             ylim=(min(shown) - margin, max(shown) + margin))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True,
                                              steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.3)

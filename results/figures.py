@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch
+from matplotlib.patches import ConnectionPatch, Rectangle
 
 from backprop_manual_calculation import (INPUT, TARGET, WEIGHTS,
                                          feed_forward, gradient)
@@ -253,6 +253,41 @@ def draw_way(stages, probabilities):
     bars.invert_yaxis()
     bars.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def draw_convolution(image, kernel, feature_map, pooled):
+    """Returns how a window of an image (28, 28), times a kernel (5, 5), gives
+    a pixel of a feature map (24, 24), and that a pixel of a pooled one."""
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    grid = figure.subplots(1, 4)
+    y, x = divmod(feature_map.argmax().item(), 24)
+    limit = kernel.abs().max().item()
+    for axes, picture, title, colours in zip(
+            grid, (image, kernel, feature_map, pooled),
+            ("image, 28x28", "kernel, 5x5", "feature map, 24x24",
+             "pooled, 12x12"),
+            ({"cmap": "Greys"}, {"cmap": "PuOr", "vmin": -limit,
+                                 "vmax": limit},
+             {"cmap": "Greys"}, {"cmap": "Greys"})):
+        axes.imshow(picture.numpy(), **colours)
+        axes.set(xticks=[], yticks=[], title=title)
+    corners = (x, y, 5), (0, 0, 5), (x, y, 1), (x // 2, y // 2, 1)
+    for axes, (left, top, side) in zip(grid, corners):
+        frame(axes, left, top, side)
+    frame(grid[2], x // 2 * 2, y // 2 * 2, 2)
+    for axes, text in zip(grid, (
+            "each window of 5x5 pixels,\ntimes the kernel, pixel by pixel,",
+            "summed, plus the bias\n(purple adds, brown subtracts),",
+            "is a pixel of the map;",
+            "of each 2x2 pixels\nthe largest stays")):
+        axes.set_xlabel(text)
+    return figure
+
+
+def frame(axes, left, top, side):
+    """Draws a square around pixels of a picture."""
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False,
+                             edgecolor="#D55E00", linewidth=1.5))
 
 
 def connect(figure, pairs):

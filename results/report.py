@@ -34,7 +34,7 @@ from records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL,  # noqa: E402
 from significance import (other_digits_text, other_epochs_text,  # noqa: E402
                           p_text, sides_text, steps_text, verdicts)
 from saved_nets import (all_shift_accuracies, certainty,  # noqa: E402
-                        load_net, norm, way_through)
+                        first_map, load_net, norm, way_through)
 
 
 def main(argv=None):
@@ -113,10 +113,12 @@ def fill_in(page, blocks):
 def draw_figures(records, test_data):
     """Returns {name: figure}."""
     net = load_net(FINAL, RESULTS / f"{FINAL}-seed0.pt")
-    answers = predictions(records[FINAL][0])
+    answers, seven = predictions(records[FINAL][0]), test_data[0][0]
     return {"mistakes": figures.draw_mistakes(test_data, answers),
             "filters": figures.draw_filters(net),
-            "way": figures.draw_way(*way_through(net, test_data[0][0])),
+            "way": figures.draw_way(*way_through(net, seven)),
+            "convolution": figures.draw_convolution(
+                *first_map(net, seven)),
             "final": figures.draw_final(records),
             "loss": figures.draw_loss(records),
             "all": figures.draw_all(records), "costs": figures.draw_costs(),
@@ -158,7 +160,8 @@ def speed_text():
                   for wanted in ("step", "test"))
     return ("With one thread, a step of training is "
             f"{min(step):.1f} to {max(step):.1f} times as fast as with the "
-            "loaders and the optimizer of the article, a test "
+            "article's loaders, optimizer, memory layout and dropout; a test, "
+            "which the article runs in batches of ten, "
             f"{min(test):.0f} to {max(test):.0f} times.\n")
 
 
@@ -166,7 +169,8 @@ def relu_text(records):
     """Returns what ReLU gains with Nielsen's own weight decay."""
     gain = compare_runs(records["dbl_conv"], records[WEAK_DECAY])
     return (f"With Nielsen's own weight decay ({WEAK_DECAY}), ReLU gains "
-            f"{gain} points over the last ten epochs (p: {p_text(gain)}).\n")
+            f"{gain} points over the last ten epochs (a test by itself, p: "
+            f"{p_text(gain)}).\n")
 
 
 def extended_text(records):
@@ -208,10 +212,10 @@ def moved_text(shifts):
         if name not in shifts:
             raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
         still, moved = (100 - accuracy for accuracy in shifts[name][:2])
-        parts.append(f"{name} from {still:.2f} to {moved:.2f}")
+        parts.append(f"from {still:.2f} to {moved:.2f} for {name}")
     return ("Move the test images by one pixel, and the percentage of wrong "
-            f"answers goes, for {joined(parts)}, which has seen moved images "
-            "in training.\n")
+            f"answers changes: {joined(parts)}. The last of these networks has "
+            "seen moved images in training.\n")
 
 
 def votes_text(records, labels):
@@ -240,18 +244,19 @@ def rates_text(records):
     """Returns how the final net's two learning rates fluctuate and rise."""
     text, deviations = "", {}
     for name in FAST_FINAL, FINAL:
-        tests = accuracies(records[name])[:, -10:]
-        deviations[name] = tests.std(axis=1, ddof=1)
+        tests = accuracies(records[name])
+        deviations[name] = tests[:, -10:].std(axis=1, ddof=1)
         listed = joined(f"{value:.2f}" for value in deviations[name])
         epochs = joined(first_above(run, 0.995) for run in records[name])
-        text += (f"- With rate {EXPERIMENTS[name].lr}, the accuracy of a run "
-                 f"has a standard deviation of {listed} points over the last "
-                 f"ten epochs. It first exceeds 99.5 % in epochs {epochs}.\n")
+        text += (f"- With rate {EXPERIMENTS[name].lr}, our runs ended at "
+                 f"{tests[:, -1].min():.2f} to {tests[:, -1].max():.2f} %. "
+                 f"They first exceeded 99.5 % in epochs {epochs}. Over the "
+                 "last ten epochs, the accuracy of a run has a standard "
+                 f"deviation of {listed} points.\n")
     steadier = compare(deviations[FINAL], deviations[FAST_FINAL])
-    return (f"{text}- The article says that 0.005 is the steadier rate: "
-            f"{verdicts([steadier])[0]}. With 0.03 the standard deviation was "
-            f"higher by {steadier} points (a test by itself, p: "
-            f"{p_text(steadier)}).\n")
+    return (f"{text}- That a run with 0.03 varies more from epoch to epoch is "
+            f"{verdicts([steadier])[0]}: its standard deviation was higher by "
+            f"{steadier} points (a test by itself, p: {p_text(steadier)}).\n")
 
 
 def joined(texts):

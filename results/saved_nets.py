@@ -87,3 +87,12 @@ def way_through(net, image):
         x = getattr(net, name)(x).relu()
         stages.append((f"{name}, ReLU", x.view(1, 40, 25)))
     return stages, probabilities
+
+
+def first_map(net, image):
+    """Returns an image (28, 28), the kernel of the first convolution whose map
+    of it varies most (5, 5), that map (24, 24), and the pooled map (12, 12).
+    """
+    (_, image), (_, maps), (_, pooled), *_ = way_through(net, image)[0]
+    k = maps.flatten(1).std(dim=1).argmax()
+    return image[0], net.conv1.weight.detach()[k, 0], maps[k], pooled[k]

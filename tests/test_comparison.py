@@ -110,5 +110,7 @@ def test_a_plot_of_two_kinds_of_runs():
     band, _ = axes.collections
     corners = {tuple(corner) for corner in band.get_paths()[0].vertices}
     assert corners == {(1, 10), (1, 30), (2, 20), (2, 60)}
+    low, high = axes.get_ylim()
+    assert low < 10 and 80 < high < 90
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "old (n = 2)", "new (n = 1)"]

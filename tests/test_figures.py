@@ -92,6 +92,23 @@ def test_the_seven_is_recognised(figures):
     assert sum(widths) == pytest.approx(1) and widths[7] > 0.99
 
 
+def test_a_window_times_a_kernel_is_a_pixel_of_the_map(figures):
+    """The frames mark it, and the pixel that pooling makes of it."""
+    image, kernel, feature_map, pooled = figures["convolution"].axes
+    def framed(axes, k):
+        x, y = (round(corner + 0.5) for corner in axes.patches[k].get_xy())
+        side = axes.patches[k].get_width()
+        return axes.images[0].get_array()[y:y + side, x:x + side]
+
+    bias = torch.load(report.RESULTS / "double_fc_dropout-seed0.pt",
+                      weights_only=True)["conv1.bias"].numpy()
+    pixel, = framed(feature_map, 0).ravel()
+    window = framed(image, 0) * kernel.images[0].get_array()
+    assert np.isclose(window.sum() + bias, pixel, atol=1e-5).any()
+    assert framed(feature_map, 1).max() == pixel == framed(pooled, 0).item()
+    assert framed(feature_map, 1).shape == (2, 2)
+
+
 def test_lines_tell_which_maps_a_map_is_made_of(figures):
     """1 to 4 maps, 4 to 4 of their own, 4 to 4 of all, again 4 to 4 of their
     own, 4 to one layer, and one to one."""

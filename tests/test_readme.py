@@ -10,6 +10,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from backprop_manual_calculation import WEIGHTS, gradient
+
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", TEXT, re.S)
@@ -47,7 +49,7 @@ def assert_alike(printed, shown):
 
 
 @pytest.mark.parametrize("page, count", [
-    ("README.md", 7), ("results/README.md", 1)])
+    ("README.md", 6), ("results/README.md", 2)])
 def test_the_sessions(monkeypatch, page, count):
     """All pycon blocks of a page, as one session in the project's folder."""
     monkeypatch.chdir(ROOT)
@@ -84,3 +86,6 @@ def test_the_lines_of_backpropagation_are_those_of_the_scripts():
         for lines, name in (hand, "manual_calculation"), (torch, "pytorch"):
             code, = re.findall("`(.*)`", lines) or [""]
             assert code in (ROOT / f"backprop_{name}.py").read_text("utf-8")
+    slopes = gradient(WEIGHTS)
+    for name in "b_l2", "w_l2", "b_l1":
+        assert f"= {slopes[name]:.4f}" in TEXT
