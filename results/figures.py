@@ -276,10 +276,9 @@ def draw_convolution(image, kernel, feature_map, pooled):
         frame(axes, left, top, side)
     frame(grid[2], x // 2 * 2, y // 2 * 2, 2)
     for axes, text in zip(grid, (
-            "each window of 5x5 pixels,\ntimes the kernel, pixel by pixel,",
-            "summed, plus the bias\n(purple adds, brown subtracts),",
-            "is a pixel of the map;",
-            "of each 2x2 pixels\nthe largest stays")):
+            "a window of 5x5 pixels", "25 weights: purple adds,\nbrown "
+            "subtracts", "products summed, plus bias;\nbelow 0 is white "
+            "(ReLU)", "the largest of each\n2x2 pixels")):
         axes.set_xlabel(text)
     return figure
 
@@ -287,7 +286,7 @@ def draw_convolution(image, kernel, feature_map, pooled):
 def frame(axes, left, top, side):
     """Draws a square around pixels of a picture."""
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False,
-                             edgecolor="#D55E00", linewidth=1.5))
+                             edgecolor="#0072B2", linewidth=2))
 
 
 def connect(figure, pairs):

@@ -207,15 +207,16 @@ def in_epochs(runs, first, final=None):
 
 def moved_text(shifts):
     """Returns how many mistakes nets make on moved images."""
-    parts = []
+    wrong = {}
     for name in "dense", "basic_conv", FINAL:
         if name not in shifts:
             raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
         still, moved = (100 - accuracy for accuracy in shifts[name][:2])
-        parts.append(f"from {still:.2f} to {moved:.2f} for {name}")
-    return ("Move the test images by one pixel, and the percentage of wrong "
-            f"answers changes: {joined(parts)}. The last of these networks has "
-            "seen moved images in training.\n")
+        wrong[name] = f"{still:.2f} and {moved:.2f} %"
+    return ("Of the test images, and of the same moved by a pixel, a network "
+            f"of dense gets {wrong['dense']} wrong, one of basic_conv "
+            f"{wrong['basic_conv']}, and one of {FINAL}, which has seen moved "
+            f"images in training, {wrong[FINAL]}.\n")
 
 
 def votes_text(records, labels):

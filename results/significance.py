@@ -144,7 +144,7 @@ def meaning(step, gain, verdict):
         return f"So it is not true here that {step.claim}."
     if np.isnan(gain.p):
         return f"Single runs do not tell whether {step.claim}."
-    return (f"Luck alone does as much in {100 * gain.p:.0f} of 100 such "
+    return (f"Luck alone would do as much in {100 * gain.p:.0f} of 100 such "
             f"comparisons, so it is undecided whether {step.claim}.")
 
 

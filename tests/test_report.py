@@ -194,12 +194,12 @@ def test_a_rung_tells_its_recipe_its_runs_and_what_they_mean(runs, blocks):
 @pytest.mark.parametrize("verdict, points, p, words", [
     ("borne out", 1, 0.01, "So {}."),
     ("contradicted", -1, 0.01, "So it is not true here that {}."),
-    ("undecided", 1, 0.03, "Luck alone does as much in 3 of 100 such "
+    ("undecided", 1, 0.03, "Luck alone would do as much in 3 of 100 such "
      "comparisons, so it is undecided whether {}."),
     ("undecided", 1, float("nan"), "Single runs do not tell whether {}."),
     ("not claimed", 1, 0.01, "So {}."),
     ("not claimed", -1, 0.01, "So it is not true here that {}."),
-    ("not claimed", -1, 0.3, "Luck alone does as much in 30 of 100 such "
+    ("not claimed", -1, 0.3, "Luck alone would do as much in 30 of 100 such "
      "comparisons, so it is undecided whether {}.")])
 def test_what_a_verdict_means(verdict, points, p, words):
     step = significance.STEPS[0]
