@@ -23,6 +23,7 @@ RESULTS, FOLDER = ROOT / "results", ROOT / "tests" / "digits"
 sys.path[:0] = str(ROOT), str(RESULTS)
 
 import figures  # noqa: E402
+import pictures  # noqa: E402
 from common import predict  # noqa: E402
 from extras.digits import read_digit  # noqa: E402
 from extras.runs import load_weights  # noqa: E402
@@ -117,8 +118,8 @@ def main():
             ways[name] = images, predict(net, images)
             right = ways[name][1] == torch.arange(10)
             print(f"{name}: {right.sum()} of 10 read right")
-        figure = figures.draw_digits([Image.open(path) for path in paths],
-                                     ways)
+        figure = pictures.draw_digits([Image.open(path) for path in paths],
+                                      ways)
         (RESULTS / "digits.png").write_bytes(figures.png(figure))
         FOLDER.mkdir(exist_ok=True)
         for digit in KEPT:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import backprop_pytorch
+import figures as curves
 import records
 import report
 
@@ -75,7 +76,7 @@ def test_losses_of_the_runs_that_kept_them(runs):
         for run in runs["double_fc_dropout"][:3])
     some = [{**first, "loss": [None, *range(39, 0, -1)]}, second,
             {**third, "loss": [*range(42, 2, -1)]}]
-    above, below = report.figures.draw_loss(
+    above, below = curves.draw_loss(
         {**runs, "double_fc_dropout": some}).axes
     assert above.get_ylabel() == "training loss (log scale)"
     loss, accuracy = (axes.get_lines()[2] for axes in (above, below))
@@ -95,6 +96,7 @@ def test_the_seven_is_recognised(figures):
 def test_a_window_times_a_kernel_is_a_pixel_of_the_map(figures):
     """The frames mark it, and the pixel that pooling makes of it."""
     image, kernel, feature_map, pooled = figures["convolution"].axes
+
     def framed(axes, k):
         x, y = (round(corner + 0.5) for corner in axes.patches[k].get_xy())
         side = axes.patches[k].get_width()

@@ -13,6 +13,7 @@ from scipy.special import expit
 
 import records
 import report
+import sentences
 import significance
 import tables
 from extras import comparison
@@ -51,7 +52,7 @@ def folder(tmp_path, monkeypatch):
     shutil.copytree(report.RESULTS, folder, ignore=shutil.ignore_patterns(
         "*.png", "*.py", "__pycache__"))
     shutil.copy(report.README, tmp_path)
-    for module in records, report:
+    for module in records, report, sentences:
         monkeypatch.setattr(module, "RESULTS", folder)
     monkeypatch.setattr(report, "README", tmp_path / "README.md")
     return folder
@@ -315,7 +316,7 @@ def test_what_weight_decay_does_to_the_weights(folder):
     (folder / "dbl_conv_relu_wd0.1-seed1.pt").unlink()
     torch.save({name: 0 * w for name, w in saved.items()},
                folder / "dbl_conv_relu_wd0.1-seed2.pt")
-    text = report.small_weights_text()
+    text = sentences.small_weights_text()
     assert (f"{end:.1f} with decay 0.00005, but 0.0 (seed 2) with decay 0.1"
             in text)
     usual, forgetful = re.findall(r" (0\.\d\d\d) ", text)
@@ -324,7 +325,7 @@ def test_what_weight_decay_does_to_the_weights(folder):
 
 def test_a_saved_net_that_is_missing():
     with pytest.raises(ValueError, match="no weights of dense-seed0"):
-        report.moved_text({})
+        sentences.moved_text({})
 
 
 # Bad input

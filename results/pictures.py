@@ -1,0 +1,203 @@
+"""The pictures of digits and of what networks make of them, each drawn from
+what it is given.
+
+results/report.py and tests/draw_digits.py call them and write the files.
+"""
+
+from itertools import product
+from math import ceil
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import ConnectionPatch, Rectangle
+
+from backprop_manual_calculation import (INPUT, TARGET, WEIGHTS,
+                                         feed_forward, gradient)
+from extras.distortions import distort
+
+BACK = "#D55E00"  # the colour of what goes backward
+
+
+def draw_pictures(rows, columns, height, pictures, **options):
+    """Returns a figure of small pictures, their axes, and the last of them."""
+    figure = Figure(figsize=(8, height), layout="constrained")
+    grid = figure.subplots(rows, columns).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, picture in zip(grid, pictures.numpy()):
+        shown = axes.imshow(picture, **options)
+    return figure, grid, shown
+
+
+def draw_mistakes(test_data, answers):
+    """Returns the test digits that a net's answers (10000,) get wrong."""
+    wrong = (answers != test_data.targets).nonzero().flatten()
+    rows = ceil(len(wrong) / 10)
+    figure, grid, _ = draw_pictures(rows, 10, 1.2 * rows + 0.3,
+                                    test_data.data[wrong], cmap="Greys")
+    for axes, i in zip(grid, wrong):
+        axes.set_title(f"{test_data.targets[i]} → {answers[i]}", pad=1)
+    figure.suptitle("true digit → predicted digit")
+    return figure
+
+
+def draw_filters(net):
+    """Returns the 20 kernels of a net's first convolution."""
+    filters = net.conv1.weight.detach()[:, 0]
+    limit = filters.abs().max()
+    figure, grid, shown = draw_pictures(4, 5, 6, filters, cmap="PuOr",
+                                        vmin=-limit, vmax=limit)
+    figure.colorbar(shown, ax=grid, label="weight")
+    return figure
+
+
+def draw_distortions(image):
+    """Returns an image (1, 28, 28), and thirteen distortions of it; framed, so
+    that a shift shows."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        distorted = distort(image.expand(13, 1, 28, 28))
+    figure, grid, _ = draw_pictures(2, 7, 2.5, torch.cat([image, *distorted]),
+                                    cmap="Greys", vmin=0, vmax=1)
+    for axes in grid:
+        axes.set_axis_on()
+        axes.set(xticks=[], yticks=[])
+    grid[0].set_title("original", pad=3)
+    return figure
+
+
+def draw_digits(pictures, ways):
+    """Returns picture files (PIL) above what each way of reading makes of
+    them, with a net's answers below; wrong ones are red.
+
+    pictures: of the digits 0, 1, 2, ...
+    ways: {name: (images (n, 1, 28, 28), answers (n,))}
+    """
+    figure = Figure(figsize=(8, 3.1), layout="constrained")
+    grid = figure.subplots(1 + len(ways), len(pictures))
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    for axes, picture in zip(grid[0], pictures):
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    grid[0, 0].set_ylabel("picture")
+    for row, (name, (images, answers)) in zip(grid[1:], ways.items()):
+        row[0].set_ylabel(name)
+        for axes, image, digit, answer in zip(
+                row, images[:, 0].numpy(), range(10), answers.tolist()):
+            axes.imshow(image, cmap="Greys", vmin=0, vmax=1)
+            axes.set_xlabel(answer, fontsize="large", color="black" if answer
+                            == digit else "#D00000", weight="bold")
+    return figure
+
+
+def draw_convolution(image, kernel, feature_map, pooled):
+    """Returns how a window of an image (28, 28), times a kernel (5, 5), gives
+    a pixel of a feature map (24, 24), and that a pixel of a pooled one."""
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    grid = figure.subplots(1, 4)
+    limit = kernel.abs().max().item()
+    for axes, picture, title, text, colours in (
+            (grid[0], image, "image, 28x28", "a window of 5x5 pixels", {}),
+            (grid[1], kernel, "kernel, 5x5", "25 weights: purple adds,\n"
+             "brown subtracts", {"cmap": "PuOr", "vmin": -limit,
+                                 "vmax": limit}),
+            (grid[2], feature_map, "feature map, 24x24", "products summed, "
+             "plus bias;\nbelow 0 is white (ReLU)", {}),
+            (grid[3], pooled, "pooled, 12x12", "the largest of each\n"
+             "2x2 pixels", {})):
+        axes.imshow(picture.numpy(), **{"cmap": "Greys", **colours})
+        axes.set(xticks=[], yticks=[], title=title, xlabel=text)
+    y, x = divmod(feature_map.argmax().item(), 24)
+    frame(grid[0], x, y, 5)
+    frame(grid[2], x, y, 1)
+    frame(grid[2], x // 2 * 2, y // 2 * 2, 2)
+    frame(grid[3], x // 2, y // 2, 1)
+    return figure
+
+
+def frame(axes, left, top, side):
+    """Draws a square around pixels of a picture."""
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False,
+                             edgecolor="#0072B2", linewidth=2))
+
+
+def draw_way(stages, probabilities):
+    """Returns an image's way through a net, from left to right: of each stage
+    the four maps that vary most, and the ten probabilities. Lines tell from
+    which maps a map is computed.
+
+    stages [(name, maps (n, height, width))], probabilities (10,)
+    """
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    grid = figure.add_gridspec(8, len(stages) + 1)
+    before, most = [], None
+    for column, (name, maps) in enumerate(stages):
+        if name != "pooling":  # it shows the maps chosen before it
+            most = maps.flatten(1).std(dim=1).argsort(descending=True)[:4]
+        here = draw_stage(figure, grid, column, name, maps, most)
+        connect(figure, zip(before, here) if name == "pooling"
+                else product(before, here))
+        before = here
+    bars = figure.add_subplot(grid[:, -1])
+    bars.barh(range(10), probabilities.numpy(), color="#0072B2")
+    bars.set(yticks=range(10), xticks=(0, 1), xlim=(0, 1), title="softmax",
+             xlabel="10 probabilities")
+    bars.invert_yaxis()
+    bars.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_stage(figure, grid, column, name, maps, most):
+    """Draws those of maps (n, height, width) whose numbers are in most, one
+    below the other, in a column of the grid; returns their axes."""
+    count, height, width = maps.shape
+    rows = [slice(2, 6)] if count == 1 else [
+        slice(row, row + 2) for row in (0, 2, 4, 6)]
+    stage = [figure.add_subplot(grid[row, column]) for row in rows]
+    for axes, k in zip(stage, most):
+        axes.imshow(maps[k].numpy(), cmap="Greys", vmin=0,
+                    vmax=maps.max().item())
+        axes.set(xticks=[], yticks=[])
+    text = f"{height}x{width}"
+    if count > 1:
+        text = f"{count} maps of\n{text}"
+    elif name.startswith("fc"):
+        text = f"{height * width:,} units"
+    stage[0].set_title(name)
+    stage[-1].set_xlabel(text)
+    return stage
+
+
+def connect(figure, pairs):
+    """Draws a line from the first to the second axes of each pair."""
+    for left, right in pairs:
+        figure.add_artist(ConnectionPatch(
+            (1, 0.5), (0, 0.5), left.transAxes, right.transAxes,
+            color="#999999", linewidth=0.6))
+
+
+def draw_step():
+    """Returns the two neurons of backprop_manual_calculation.py, with the
+    values that go forward, and in colour the slopes that come back."""
+    a_l1, a_l2 = feed_forward(WEIGHTS)
+    cost, slopes = (a_l2 - TARGET) ** 2, gradient(WEIGHTS)
+    figure = Figure(figsize=(8, 1.7), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(-0.6, 7.8), ylim=(-1, 1))
+    axes.set_axis_off()
+    middle = {"ha": "center", "va": "center"}
+    for x, text in ((0, f"a_l0\n{INPUT:.4f}"), (3, f"a_l1\n{a_l1:.4f}"),
+                    (6, f"a_l2\n{a_l2:.4f}")):
+        axes.text(x, 0, text, middle, bbox={"boxstyle": "circle",
+                                            "facecolor": "white"})
+    axes.text(7.4, 0, f"cost\n(a_l2 - 1)$^2$\n{cost:.4f}", middle)
+    for left, right in (0.5, 2.5), (3.5, 5.5), (6.5, 7):
+        for y, colour, style in (0.1, "black", "->"), (-0.1, BACK, "<-"):
+            axes.annotate("", (right, y), (left, y), arrowprops={
+                "arrowstyle": style, "color": colour})
+    for x, names in (1.5, ("w_l1", "b_l1")), (4.5, ("w_l2", "b_l2")):
+        axes.text(x, 0.55, "\n".join(f"{name} = {WEIGHTS[name]}"
+                                     for name in names), middle)
+        axes.text(x, -0.55, "\n".join(f"slope for {name}: {slopes[name]:.4f}"
+                                      for name in names), middle, color=BACK)
+    return figure

@@ -1,0 +1,195 @@
+"""The sentences of the pages, made from the records and the saved nets.
+
+records: {experiment: [record of each seed]}; labels: (10000,) of the test
+images
+"""
+
+import re
+from math import log
+
+import numpy as np
+
+from extras.command_line import decimal, recipe_text
+from extras.comparison import accuracies, compare, compare_runs, last
+from records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL, RELU,
+                     RESULTS, STRONG_DECAY, VOTES, WEAK_DECAY, all_predictions,
+                     mean_text, minutes, vote_is_right)
+from saved_nets import certainty, load_net, norm
+from significance import p_text, steps_text, verdicts
+
+
+def experiment_text(records, name):
+    """Returns an experiment's recipe, what our runs of it reached, and what
+    its steps gained, as a list."""
+    runs, recipe = records[name], EXPERIMENTS[name]
+    ends = last(runs)
+    return (f"- `{name}`: {recipe_text(recipe)}; about {minutes(runs):.0f} "
+            f"min. Our {len(runs)} runs ended at {mean_text(ends)} % on "
+            f"average, from {ends.min():.2f} to {ends.max():.2f}.\n"
+            + steps_text(records, name))
+
+
+def speed_text():
+    """Returns how much faster a step and a test are than the article's."""
+    rows = re.findall(
+        r"\| .*: a (step|test)[^|]*\| [\d.]+ \| [\d.]+ \| ([\d.]+) \|",
+        (RESULTS / "speed.md").read_text("utf-8"))
+    if {kind for kind, _ in rows} != {"step", "test"}:
+        raise ValueError(f"{RESULTS / 'speed.md'} has no table of the speeds "
+                         "of a step and a test; tests/benchmark.py prints one")
+    step, test = ([float(ratio) for kind, ratio in rows if kind == wanted]
+                  for wanted in ("step", "test"))
+    return ("With one thread, a step of training is "
+            f"{min(step):.1f} to {max(step):.1f} times as fast as with the "
+            "article's loaders, optimizer, memory layout and dropout; a test, "
+            "which the article runs in batches of ten, "
+            f"{min(test):.0f} to {max(test):.0f} times.\n")
+
+
+def relu_text(records):
+    """Returns what ReLU gains with Nielsen's own weight decay."""
+    gain = compare_runs(records["dbl_conv"], records[WEAK_DECAY])
+    return (f"With Nielsen's own weight decay ({WEAK_DECAY}), ReLU gains "
+            f"{gain} points over the last ten epochs (a test by itself, p: "
+            f"{p_text(gain)}).\n")
+
+
+def extended_text(records):
+    """Returns what the extended data gain, and what in as many steps."""
+    plain, extended = records[RELU], records[EXTENDED]
+    few, many = (100 - last(runs, 10).mean() for runs in (extended, plain))
+    epochs = plain[0]["epochs"]
+    gain = compare(last(plain), in_epochs(extended, epochs // 5))
+    return (f"With the extended data there are {100 * (1 - few / many):.0f} % "
+            f"fewer mistakes than in {RELU} (last ten epochs). An epoch has "
+            f"five times as many steps, so epoch {epochs // 5} of {EXTENDED} "
+            f"ends after as many as epoch {epochs} of {RELU}: "
+            f"then the difference is {gain} points (p: {p_text(gain)}).\n")
+
+
+def dropout_text(records):
+    """Returns what dropout gains in as many epochs."""
+    dropped = records[FAST_FINAL]
+    epochs = dropped[0]["epochs"]
+    parts = []
+    for name in "expanded_data_double_fc", EXTENDED:
+        plain = in_epochs(records[name], epochs - 9, epochs)
+        gain = compare(plain, last(dropped, 10))
+        parts.append(f"{gain} points against {name} (p: {p_text(gain)})")
+    return (f"In epochs {epochs - 9} to {epochs} of all, the difference of "
+            f"{FAST_FINAL} is {joined(parts)}.\n")
+
+
+def in_epochs(runs, first, final=None):
+    """Returns the mean accuracies (n,) of n runs, in per cent, from the first
+    to the final epoch (None: of the first alone)."""
+    return accuracies(runs)[:, first - 1:final or first].mean(axis=1)
+
+
+def moved_text(shifts):
+    """Returns how many mistakes nets make on moved images."""
+    wrong = {}
+    for name in "dense", "basic_conv", FINAL:
+        if name not in shifts:
+            raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
+        still, moved = (100 - accuracy for accuracy in shifts[name][:2])
+        wrong[name] = f"{still:.2f} and {moved:.2f} %"
+    return ("Of the test images, and of the same moved by a pixel, a network "
+            f"of dense gets {wrong['dense']} wrong, one of basic_conv "
+            f"{wrong['basic_conv']}, and one of {FINAL}, which has seen moved "
+            f"images in training, {wrong[FINAL]}.\n")
+
+
+def votes_text(records, labels):
+    """Returns how the votes of nets compare with single nets."""
+    text = ""
+    for name in VOTES:
+        runs = records[name]
+        wrong = (all_predictions(runs) != labels).sum(dim=1).tolist()
+        together = (~vote_is_right(runs, labels)).sum().item()
+        text += (f"- The vote of {len(wrong)} networks of {name} gets "
+                 f"{together} images wrong; the networks alone, "
+                 f"{joined(map(str, wrong))}.\n")
+    return text
+
+
+def plateau_text(records):
+    """Returns how the two sigmoid convolutions start."""
+    first, second = (joined(f"{100 * run['test_accuracy'][epoch]:.2f}"
+                            for run in records["dbl_conv"])
+                     for epoch in (0, 1))
+    return (f"After the first epoch, our runs of dbl_conv reached {first} %; "
+            f"after the second, {second} %.\n")
+
+
+def rates_text(records):
+    """Returns how the final net's two learning rates fluctuate and rise."""
+    text, deviations = "", {}
+    for name in FAST_FINAL, FINAL:
+        tests = accuracies(records[name])
+        deviations[name] = tests[:, -10:].std(axis=1, ddof=1)
+        listed = joined(f"{value:.2f}" for value in deviations[name])
+        epochs = joined(first_above(run, 0.995) for run in records[name])
+        text += (f"- With rate {EXPERIMENTS[name].lr}, our runs ended at "
+                 f"{tests[:, -1].min():.2f} to {tests[:, -1].max():.2f} %. "
+                 f"They first exceeded 99.5 % in epochs {epochs}. Over the "
+                 "last ten epochs, the accuracy of a run has a standard "
+                 f"deviation of {listed} points.\n")
+    steadier = compare(deviations[FINAL], deviations[FAST_FINAL])
+    return (f"{text}- That a run with 0.03 varies more from epoch to epoch is "
+            f"{verdicts([steadier])[0]}: its standard deviation was higher by "
+            f"{steadier} points (a test by itself, p: {p_text(steadier)}).\n")
+
+
+def joined(texts):
+    """Returns "a, b and c"."""
+    *most, final = texts
+    return f"{', '.join(most)} and {final}" if most else final
+
+
+def first_above(run, accuracy):
+    """Returns the number of the first epoch above an accuracy, in words."""
+    above = np.array(run["test_accuracy"]) > accuracy
+    return str(above.argmax() + 1) if above.any() else "never"
+
+
+def decay_text(records):
+    """Returns what the strong weight decay does to the accuracy."""
+    runs, recipe = records[STRONG_DECAY], EXPERIMENTS[STRONG_DECAY]
+    lost = recipe.lr * recipe.wd
+    lengths = [f"{minutes([run]):.0f}" for run in runs]
+    learned = [run for run in runs if last([run]) > CHANCE]
+    text = (f"Each step shrinks every weight by lr * wd = {100 * lost:.1f} %, "
+            f"so after {log(0.5) / log(1 - lost):.0f} steps half of what was "
+            "learned is gone, and the weights follow the last few thousand "
+            f"images. Our runs took {joined(lengths)} minutes and ended with "
+            f"{joined(f'{accuracy:.2f}' for accuracy in last(runs))} %; "
+            f"{len(runs) - len(learned)} of {len(runs)} learned nothing.")
+    if learned:
+        ten = accuracies(learned)[:, -10:]
+        text += (" The accuracy of those that learned varied between "
+                 f"{ten.min():.2f} and {ten.max():.2f} % over the last ten "
+                 "epochs.")
+    return f"{text}\n"
+
+
+def small_weights_text():
+    """Returns how large the strong weight decay leaves the weights, and how
+    sure the nets are; ValueError if their weights were not kept."""
+    paths = sorted(RESULTS.glob(f"{STRONG_DECAY}-seed*.pt"))
+    if not paths:
+        raise ValueError(f"{RESULTS} has no weights of {STRONG_DECAY}")
+    start, usual = (load_net(RELU, path)
+                    for path in (None, RESULTS / f"{RELU}-seed0.pt"))
+    wd, strong_wd = (decimal(EXPERIMENTS[name].wd)
+                     for name in (RELU, STRONG_DECAY))
+    norms, sure = [], []
+    for path in paths:
+        net, seed = load_net(STRONG_DECAY, path), path.stem.split("-seed")[1]
+        norms.append(f"{norm(net):.1f} (seed {seed})")
+        sure.append(f"{certainty(net):.3f} (seed {seed})")
+    return (f"The norm of all weights and biases is {norm(start):.1f} at the "
+            f"start. At the end it is {norm(usual):.1f} with decay {wd}, but "
+            f"{joined(norms)} with decay {strong_wd}. On average, a network "
+            f"gives the right digit a probability of {certainty(usual):.3f} "
+            f"with decay {wd}, but {joined(sure)} with decay {strong_wd}.\n")
