@@ -102,7 +102,7 @@ def draw_convolution(image, kernel, feature_map, pooled):
              "brown subtracts", {"cmap": "PuOr", "vmin": -limit,
                                  "vmax": limit}),
             (grid[2], feature_map, "feature map, 24x24", "products summed, "
-             "plus bias;\nbelow 0 is white (ReLU)", {}),
+             "plus bias;\nbelow 0 is white", {}),
             (grid[3], pooled, "pooled, 12x12", "the largest of each\n"
              "2x2 pixels", {})):
         axes.imshow(picture.numpy(), **{"cmap": "Greys", **colours})

@@ -99,12 +99,12 @@ def holm(p):
 
 def published_gains(step):
     """Returns the gain by Nielsen's numbers, and by the article's, from a
-    plain number, perhaps to the best of several; or "-"."""
+    plain number to another, or to the best of several; or "-"."""
     gains = []
     for before, after in zip(PUBLISHED[step.before], PUBLISHED[step.after]):
         end = first_number(after)
         gains.append(f"{end - float(before):+.2f}"
-                     if is_number(before) and end else "-")
+                     if is_number(before) and end and before != after else "-")
     return gains
 
 
@@ -179,13 +179,14 @@ def sides_text(records):
     text = ""
     for epochs, which in (1, "after the last epoch"), (10, "of the last ten"):
         parts = []
-        for whose, numbers, relu in zip(("Nielsen's", "the article's"),
-                                        zip(*PUBLISHED.values()),
-                                        (WEAK_DECAY, RELU)):
-            gaps = np.array([
-                last(records[relu if name == RELU else name], epochs).mean()
-                - float(number) for name, number in zip(PUBLISHED, numbers)
-                if is_number(number) and name not in ("dense", STRONG_DECAY)])
+        for whose, numbers in zip(("Nielsen's", "the article's"),
+                                  zip(*PUBLISHED.values())):
+            other = {"dense", STRONG_DECAY}  # recipes than the published ones
+            if whose == "Nielsen's":
+                other.add(RELU)
+            gaps = np.array([last(records[name], epochs).mean() - float(number)
+                             for name, number in zip(PUBLISHED, numbers)
+                             if is_number(number) and name not in other])
             gaps = gaps[abs(gaps) > 1e-6]
             above = (gaps > 0).sum()
             p = stats.binomtest(above, len(gaps)).pvalue

@@ -217,13 +217,14 @@ def test_the_gains_that_the_sources_stress(blocks):
 
 
 def test_on_which_side_the_published_numbers_lie(monkeypatch):
-    """Of three published numbers that count one is a tie, and one lies below;
-    Nielsen's for ReLU is compared with his own weight decay."""
+    """One is a tie. Nielsen's for ReLU counts with his own weight decay."""
     monkeypatch.setattr(significance, "PUBLISHED", {
-        name: records.Published(number, number) for name, number in (
-            ("dense", "1.00"), ("shallow", "97.00"), ("basic_conv", "99.99"),
-            ("dbl_conv", "98.00"), ("dbl_conv_relu", "98.50"),
-            ("expanded_data", "about 98"), ("dbl_conv_relu_wd0.1", "1.00"))})
+        "dbl_conv_relu_wd0.00002": records.Published("98.50"), **{
+            name: records.Published(number, number) for name, number in (
+                ("dense", "1.00"), ("shallow", "97.00"),
+                ("basic_conv", "99.99"), ("dbl_conv", "98.00"),
+                ("dbl_conv_relu", "98.50"), ("expanded_data", "about 98"),
+                ("dbl_conv_relu_wd0.1", "1.00"))}})
     tests = [0.5] * 90 + [0.9797] * 9 + [0.9803]
     runs = dict.fromkeys(records.PUBLISHED, [
         {"test_accuracy": tests}, {"test_accuracy": tests[:-1] + [0.9797]}])
