@@ -130,7 +130,7 @@ def draw_way(stages, probabilities):
     """
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     grid = figure.add_gridspec(8, len(stages) + 1)
-    before, most = [], None
+    before = []
     for column, (name, maps) in enumerate(stages):
         if name != "pooling":  # it shows the maps chosen before it
             most = maps.flatten(1).std(dim=1).argsort(descending=True)[:4]

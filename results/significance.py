@@ -159,9 +159,9 @@ def other_digits_text(records, labels):
 
 def other_epochs_text(records):
     """Returns how the verdicts would fare if other epochs decided."""
+    steps = measure_steps(records)
     parts = [f"by the last {epochs}, "
-             + changed(measure_steps(records),
-                       measure_steps(records, epochs=epochs))
+             + changed(steps, measure_steps(records, epochs=epochs))
              for epochs in (1, 5, 20, 30)]
     return f"Verdicts that would change: {'; '.join(parts)}.\n"
 
