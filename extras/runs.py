@@ -87,7 +87,8 @@ def write_record(path, net, settings, history):
     record = {
         "net": type(net).__name__, **settings, "batch_size": BATCH_SIZE,
         **history, "predictions": "".join(map(str, digits.tolist())),
-        "processor": processor(), "python": platform.python_version(),
+        "processor": processor(settings["device"]),
+        "python": platform.python_version(),
         "torch": torch.__version__}
     with replacing(path) as file:
         file.write(json.dumps(record, indent=1).encode() + b"\n")
@@ -100,8 +101,11 @@ def read_record(path):
         return json.loads(Path(path).read_text("utf-8"))
 
 
-def processor():
-    """Returns the processor's name, or at least its architecture."""
+def processor(device="cpu"):
+    """Returns the name of the processor that a device computes with, or at
+    least its architecture."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     name = re.search(r"model name\s*: (.*)", text)

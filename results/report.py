@@ -65,6 +65,8 @@ def make_blocks(records, labels):
         f"ours {FINAL}": ours[FAST_FINAL] + ours[FINAL],
         "speed": (RESULTS / "speed.md").read_text("utf-8"),
         "speed ratios": sentences.speed_text(),
+        "speed gpu": (RESULTS / "speed_gpu.md").read_text("utf-8"),
+        "gpu": sentences.gpu_text(),
         "runs": tables.runs_table(records, labels),
         "published": tables.published_table(records),
         "steps": tables.steps_table(records),

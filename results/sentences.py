@@ -31,19 +31,35 @@ def experiment_text(records, name):
 
 def speed_text():
     """Returns how much faster a step and a test are than the article's."""
-    rows = re.findall(
-        r"\| .*: a (step|test)[^|]*\| [\d.]+ \| [\d.]+ \| ([\d.]+) \|",
-        (RESULTS / "speed.md").read_text("utf-8"))
-    if {kind for kind, _ in rows} != {"step", "test"}:
-        raise ValueError(f"{RESULTS / 'speed.md'} has no table of the speeds "
-                         "of a step and a test; tests/benchmark.py prints one")
-    step, test = ([float(ratio) for kind, ratio in rows if kind == wanted]
-                  for wanted in ("step", "test"))
+    step, test = ([row[3] for row in read_speeds("speed.md", kind)]
+                  for kind in ("step", "test"))
     return ("With one thread, a step of training is "
             f"{min(step):.1f} to {max(step):.1f} times as fast as with the "
             "article's loaders, optimizer, memory layout and dropout; a test, "
             "which the article runs in batches of ten, "
             f"{min(test):.0f} to {max(test):.0f} times.\n")
+
+
+def gpu_text():
+    """Returns how much faster a GPU trains than the processor beside it."""
+    gains = sorted((row[2] / row[5], row[0])
+                   for row in read_speeds("speed_gpu.md", "step"))
+    (least, slow), (most, fast) = gains[0], gains[-1]
+    return (f"With the GPU, a step of `{fast}` is {most:.1f} times as fast as "
+            f"with one thread of the processor beside it, a step of `{slow}` "
+            f"{least:.1f} times.\n")
+
+
+def read_speeds(name, kind):
+    """Returns the rows of a table of speeds that are of a step or of a test:
+    (value of --net, article's ms, our ms, ratio, ...). Raises ValueError if
+    there are none."""
+    rows = re.findall(rf"\| (\w+): a {kind}[^|]*\| (.*) \|",
+                      (RESULTS / name).read_text("utf-8"))
+    if not rows:
+        raise ValueError(f"{RESULTS / name} has no table of the speeds of a "
+                         f"{kind}; tests/benchmark.py prints one")
+    return [(net, *map(float, numbers.split(" | "))) for net, numbers in rows]
 
 
 def relu_text(records):

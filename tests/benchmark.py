@@ -3,7 +3,8 @@
     python tests/benchmark.py > results/speed.md
     python results/report.py
 
-The second line puts the printed table into results/README.md.
+The second line puts the printed table into results/README.md. On a machine
+with a GPU, call the file results/speed_gpu.md: that table is the second there.
 
 The original pipeline is the article's: torchvision's MNIST with ToTensor, a
 shuffled DataLoader of ten, the default memory layout, nn.Dropout, and
@@ -58,6 +59,9 @@ import pytorch_mnist_dense as dense  # noqa: E402
 from extras.runs import processor  # noqa: E402
 
 THREADS = sorted({1, torch.get_num_threads()})  # one, and all
+PLACES = ([("1 thread", "cpu", 1), ("GPU", "cuda", 1)]
+          if torch.cuda.is_available() else
+          [(f"{n} thread{'s' * (n > 1)}", "cpu", n) for n in THREADS])
 
 
 def networks():
@@ -85,9 +89,10 @@ def original_net(net_class):
 
 def original_training(net, batches, loss_function, optimizer):
     """The training loop of the article."""
+    device = common.device_of(net)
     net.train()
     for images, labels in batches:
-        loss = loss_function(net(images), labels)
+        loss = loss_function(net(images.to(device)), labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -95,18 +100,27 @@ def original_training(net, batches, loss_function, optimizer):
 
 def original_test(net, loader):
     """The test of the article."""
+    device = common.device_of(net)
     net.eval()
     with torch.no_grad():
         for images, labels in loader:
-            (net(images).argmax(dim=1) == labels).sum()
+            (net(images.to(device)).argmax(dim=1) == labels.to(device)).sum()
 
 
 def seconds(function, *args):
     """Returns how long a call takes, with what it prints held back."""
     with contextlib.redirect_stdout(io.StringIO()):
+        wait_for_gpu()
         start = time.perf_counter()
         function(*args)
+        wait_for_gpu()
         return time.perf_counter() - start
+
+
+def wait_for_gpu():
+    """Waits until the GPU, if there is one, has done all it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def some_batches(loader, steps):
@@ -123,20 +137,24 @@ def take_turns(rounds, *functions):
     return [1000 * statistics.median(column) for column in zip(*results)]
 
 
-def with_threads(threads, function):
-    """Returns a function that calls the given one with so many threads."""
+def at(place, function, net=None):
+    """Returns a function that calls the given one at a place of PLACES, with
+    the net moved there."""
+    _, device, threads = place
+
     def call():
         torch.set_num_threads(threads)
+        if net is not None:
+            net.to(device)
         return function()
     return call
 
 
-def print_row(what, options, old, new):
-    """Prints a line of the table: the times in ms of two functions, and their
-    ratio, for each number of threads."""
+def print_row(what, options, *sides):
+    """Prints a line of the table: the times in ms of the article's side and of
+    ours, each (function, net), and their ratio, at each place."""
     times = take_turns(options.rounds, *[
-        with_threads(threads, function)
-        for threads in THREADS for function in (old, new)])
+        at(place, *side) for place in PLACES for side in sides])
     cells = [f"{old:.3f} | {new:.3f} | {old / new:.2f}"
              for old, new in zip(times[::2], times[1::2])]
     print(f"| {what} | {' | '.join(cells)} |", flush=True)
@@ -150,26 +168,32 @@ def compare_steps(name, recipe, loaders, options):
     new_sgd = common.PlainSGD(new.parameters(), recipe.lr, recipe.wd)
     print_row(
         f"{name}: a step", options,
-        lambda: seconds(original_training, old,
-                        some_batches(loaders[0], options.steps),
-                        recipe.loss_function, old_sgd) / options.steps,
-        lambda: seconds(common.train_epoch, new,
-                        some_batches(loaders[1], options.steps),
-                        recipe.loss_function, new_sgd) / options.steps)
+        (lambda: seconds(original_training, old,
+                         some_batches(loaders[0], options.steps),
+                         recipe.loss_function, old_sgd) / options.steps, old),
+        (lambda: seconds(common.train_epoch, new,
+                         some_batches(loaders[1], options.steps),
+                         recipe.loss_function, new_sgd) / options.steps, new))
 
 
 def compare_tests(name, recipe, loaders, options):
     """Prints the time of a test, original and ours."""
     old, new = original_net(recipe.net_class), recipe.net_class()
     print_row(f"{name}: a test of {options.images:,} images", options,
-              lambda: seconds(original_test, old, loaders[0]),
-              lambda: seconds(common.test_network, new, loaders[1]))
+              (lambda: seconds(original_test, old, loaders[0]), old),
+              (lambda: seconds(common.test_network, new, loaders[1]), new))
 
 
 def megabytes():
     """Returns the most memory that the process has used so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def processors():
+    """Returns the names of all that was measured."""
+    return " and ".join(dict.fromkeys(
+        processor(device) for _, device, _ in PLACES))
 
 
 def compare_extended(loaders, options):
@@ -192,17 +216,17 @@ def print_table(options, extended):
     test_loaders = original_loader(False, options.images), common.get_loader(
         Subset(common.get_dataset(train=False), range(options.images)),
         common.TEST_BATCH_SIZE, shuffle=False)
-    heads = [f"article, {count} | ours, {count} | ratio" for count in
-             (f"{n} thread{'s' * (n > 1)}" for n in THREADS)]
+    heads = [f"article, {where} | ours, {where} | ratio"
+             for where, _, _ in PLACES]
     print(f"| ms | {' | '.join(heads)} |")
-    print("| --- |" + " --: |" * 3 * len(THREADS))
+    print("| --- |" + " --: |" * 3 * len(PLACES))
     for name, recipe in networks():
         compare_steps(name, recipe, train_loaders, options)
     for name, recipe in networks():
         compare_tests(name, recipe, test_loaders, options)
     print_row("a batch of ten from the loader", options, *[
-        lambda loader=loader: seconds(
-            list, some_batches(loader, options.steps)) / options.steps
+        (lambda loader=loader: seconds(
+            list, some_batches(loader, options.steps)) / options.steps,)
         for loader in train_loaders])
     compare_extended((extended, train_loaders[1]), options)
 
@@ -222,7 +246,7 @@ def main(argv=None):
     print_table(options, extended)
     print(f"Extending the data took {extending:.2f} s and {added:.0f} MB on "
           f"top of {before:.0f} MB; the whole benchmark used at most "
-          f"{megabytes():,.0f} MB.\n\nMeasured on {processor()}, torch "
+          f"{megabytes():,.0f} MB.\n\nMeasured on {processors()}, torch "
           f"{torch.__version__}: medians of {options.rounds} rounds, of "
           f"{options.steps} steps each in training.")
 

@@ -294,6 +294,16 @@ def test_how_much_faster(blocks):
     assert f" {test[0]:.0f} to {test[-1]:.0f} times" in blocks["speed ratios"]
 
 
+def test_how_much_faster_a_gpu_is(blocks):
+    gains = sorted((float(row[2]) / float(row[5]), row[0].split(":")[0])
+                   for row in rows(blocks["speed gpu"])
+                   if ": a step" in row[0])
+    assert len(gains) == 7
+    for gain, net in gains[0], gains[-1]:
+        assert f"a step of `{net}` " in blocks["gpu"]
+        assert f" {gain:.1f} times" in blocks["gpu"]
+
+
 def test_the_machines(runs, blocks):
     found = rows(blocks["machines"])
     assert sum(int(row[-1]) for row in found) == sum(map(len, runs.values()))
@@ -335,13 +345,14 @@ def test_a_saved_net_that_is_missing():
     ("dbl_conv-seed0.json", "{", "is damaged, or not a record"),
     ("best-seed0.json", "{}", "is not named EXPERIMENT-seedN.json"),
     ("speed.md", "", "has no table of the speeds"),
+    ("speed_gpu.md", "", "has no table of the speeds"),
     ("README.md", "My own", "needs a line <!-- NAME -->"),
     ("README.md", "<!-- runs -->\n", "needs a line <!-- NAME -->"),
     ("README.md", "<!-- x -->\n<!-- end -->\n", "has <!-- x -->, but"),
     ("../README.md", "My own", "needs a line <!-- NAME -->")])
 def test_bad_input(folder, capsys, monkeypatch, blocks, name, text, complaint):
     """The report says what is wrong, and writes nothing."""
-    if name == "speed.md":
+    if name.startswith("speed"):
         monkeypatch.setattr(report, "all_shift_accuracies", dict)
     elif name.endswith(".md"):
         monkeypatch.setattr(report, "make_blocks", lambda *args: blocks)

@@ -426,12 +426,3 @@ def test_vote_counts_as_numpy_does():
 def test_vote_needs_a_row_of_digits_for_each_net(predictions):
     with pytest.raises(ValueError, match=r"int64 digits .*torch.stack\("):
         common.vote(predictions)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_training_on_a_gpu(tiny_train_loader, tiny_test_loader):
-    net = Final().to("cuda")
-    accuracies = train_and_test_network(net, 20, 0.1,
-                                        train_loader=tiny_train_loader,
-                                        test_loader=tiny_test_loader)
-    assert accuracies[-1] > 0.5

@@ -1,0 +1,94 @@
+"""What holds on a processor holds on an NVIDIA GPU, too."""
+
+import pytest
+import torch
+from torchvision.transforms.functional import to_pil_image
+
+import common
+import pytorch_mnist_convnet as convnet
+import pytorch_mnist_dense as dense
+from extras.command_line import RESULTS
+from extras.distortions import distort
+from extras.runs import load_weights, read_record
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(),
+                                reason="needs an NVIDIA GPU")
+NETS = [(script, net) for script in (convnet, dense) for net in script.NETS]
+
+
+def trained(tmp_path, script, *flags):
+    """Returns the weights and the record of a short training on the GPU."""
+    script.main([*flags, "--device", "cuda", "--train-size", "2000",
+                 "--test-size", "500", "--save", str(tmp_path / "net.pt"),
+                 "--record", str(tmp_path / "run.json")])
+    record = read_record(tmp_path / "run.json")
+    del record["seconds"]
+    return torch.load(tmp_path / "net.pt"), record
+
+
+@pytest.mark.parametrize("script, net", NETS)
+def test_a_resumed_training_ends_like_an_uninterrupted_one(tmp_path, script,
+                                                           net):
+    flags = ["--net", net, "--no-extend_data"]
+    weights, record = trained(tmp_path, script, *flags, "--epochs", "2")
+    for epochs in "1", "2":
+        parts = trained(tmp_path, script, *flags, "--epochs", epochs,
+                        "--checkpoint", str(tmp_path / "run.ckpt"))
+    assert all(torch.equal(weights[name], parts[0][name]) for name in weights)
+    assert record == parts[1]
+    assert record["device"] == "cuda"
+    assert record["processor"] == torch.cuda.get_device_name()
+
+
+def test_it_learns(tiny_train_loader, tiny_test_loader):
+    net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout().to("cuda")
+    accuracies = common.train_and_test_network(
+        net, 20, 0.1, train_loader=tiny_train_loader,
+        test_loader=tiny_test_loader)
+    assert accuracies[-1] > 0.5
+
+
+def test_testing_leaves_the_training_as_it_is(tiny_train_loader,
+                                              tiny_test_loader):
+    def weights(tests):
+        torch.manual_seed(0)
+        net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout().to("cuda")
+        sgd = common.PlainSGD(net.parameters(), 0.1)
+        for _ in range(3):
+            common.train_epoch(net, tiny_train_loader,
+                               torch.nn.CrossEntropyLoss(), sgd)
+            for _ in range(tests):
+                common.test_network(net, tiny_test_loader)
+        return net.out.weight
+
+    assert torch.equal(weights(tests=0), weights(tests=2))
+
+
+@pytest.mark.parametrize("script, net", NETS)
+def test_a_published_net_answers_as_on_a_processor(script, net, test_data):
+    file = RESULTS / f"{script.NETS[net]}-seed0.pt"
+    if not file.exists():
+        pytest.skip(f"no weights of --net {net} are published")
+    model = script.EXPERIMENTS[script.NETS[net]].net_class()
+    load_weights(model, file)
+    images, _ = next(iter(common.get_loader(test_data, 10_000, False)))
+    here = common.predict(model, images)
+    there = common.predict(model.to("cuda"), images)
+    assert (here != there).sum() <= 2
+
+
+def test_distorted_images_stay_on_the_gpu(test_data):
+    images = torch.stack([test_data[i][0] for i in range(10)])
+    torch.manual_seed(1)
+    here = distort(images)
+    torch.manual_seed(1)
+    there = distort(images.to("cuda"))
+    assert there.is_cuda
+    assert (here - there.cpu()).abs().max() < 1e-4
+
+
+def test_pictures_are_read_on_a_gpu(tmp_path, test_data, capsys):
+    picture = tmp_path / "seven.png"
+    to_pil_image(1 - test_data[0][0]).resize((280, 280)).save(picture)
+    convnet.main(["--read", str(picture), "--device", "cuda"])
+    assert "seven.png: 7 (probability" in capsys.readouterr().out
