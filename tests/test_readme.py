@@ -14,7 +14,8 @@ from backprop_manual_calculation import WEIGHTS, gradient
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text("utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", TEXT, re.S)
+RUNS = (ROOT / "results" / "README.md").read_text("utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", RUNS, re.S)
 COMMANDS = re.findall(r"^\$ .venv/bin/python (.*)\n((?:.+\n|\n(?!```))*?)```",
                       TEXT, re.M)
 
@@ -76,7 +77,7 @@ def test_a_command(folder, arguments, shown):
 
 def test_all_commands_are_tested():
     assert len(COMMANDS) == TEXT.count("\n$ .venv/bin/python ") == 3
-    assert len(PROGRAMS) == TEXT.count("```python\n") == 1
+    assert len(PROGRAMS) == (TEXT + RUNS).count("```python\n") == 1
 
 
 def test_the_lines_of_backpropagation_are_those_of_the_scripts():
