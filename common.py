@@ -186,6 +186,9 @@ def predict(model, images):
 def compute_outputs(model, images):
     """Returns model's outputs (B, 10) for images, on the CPU, in evaluation
     mode and without gradients. Softmax makes probabilities of scores."""
+    if not isinstance(images, torch.Tensor):
+        raise TypeError("images must be a tensor (B, 1, 28, 28), not a "
+                        f"{type(images).__name__}")
     device = device_of(model)
     try:
         with testing(model):  # 250 at a time take half as long as 1,000

@@ -47,6 +47,8 @@ def draw_filters(net):
     limit = filters.abs().max()
     figure, grid, shown = draw_pictures(4, 5, 6, filters, cmap="PuOr",
                                         vmin=-limit, vmax=limit)
+    for k, axes in enumerate(grid):
+        axes.set_title(k, fontsize="small", pad=3)
     figure.colorbar(shown, ax=grid, label="weight")
     return figure
 
@@ -186,9 +188,10 @@ def draw_step():
     axes.set(xlim=(-0.6, 7.8), ylim=(-1, 1))
     axes.set_axis_off()
     middle = {"ha": "center", "va": "center"}
-    for x, text in ((0, f"a_l0\n{INPUT:.4f}"), (3, f"a_l1\n{a_l1:.4f}"),
-                    (6, f"a_l2\n{a_l2:.4f}")):
-        axes.text(x, 0, text, middle, bbox={"boxstyle": "circle",
+    for x, text, shape in ((0, f"input\n{INPUT}", "square"),
+                           (3, f"a_l1\n{a_l1:.4f}", "circle"),
+                           (6, f"a_l2\n{a_l2:.4f}", "circle")):
+        axes.text(x, 0, text, middle, bbox={"boxstyle": shape,
                                             "facecolor": "white"})
     axes.text(7.4, 0, f"cost\n(a_l2 - 1)$^2$\n{cost:.4f}", middle)
     for left, right in (0.5, 2.5), (3.5, 5.5), (6.5, 7):

@@ -45,6 +45,9 @@ STEPS = (
          claimed=False))
 
 
+OTHER_EPOCHS = 1, 5, 20, 30  # by which we might have judged, instead of ten
+
+
 def measure_steps(records, labels=None, epochs=10):
     """Returns [(step, Difference over a run's last epochs, verdict)].
 
@@ -128,9 +131,8 @@ def steps_text(records, name):
     """Returns what the rungs that lead to an experiment gain, and what that
     means; each in a line of a list."""
     return "".join(
-        f"- Against `{step.before}`: {gain} points over the last ten epochs, "
-        f"{last_gain(records, step)} after the last. "
-        f"{meaning(step, gain, verdict)}\n"
+        f"- Against `{step.before}`: {gain} points. "
+        f"{meaning(step, gain, verdict)}{unsteady(records, step)}\n"
         for step, gain, verdict in measure_steps(records)
         if step.after == name and step.claim)
 
@@ -146,8 +148,24 @@ def meaning(step, gain, verdict):
         return f"So it is not true here that {step.claim}."
     if np.isnan(gain.p):
         return f"Single runs do not tell whether {step.claim}."
-    return (f"Luck alone would do as much in {100 * gain.p:.0f} of 100 such "
-            f"comparisons, so it is undecided whether {step.claim}.")
+    return (f"Luck alone would give so large a difference in {100 * gain.p:.0f}"
+            f" of 100 comparisons, so it is undecided whether {step.claim}.")
+
+
+def unsteady(records, step):
+    """Returns by which other epochs a step would be decided, or would not, if
+    that differs from the last ten; in a sentence, or ""."""
+    decided = {
+        epochs: dict((one, verdict != "undecided") for one, _, verdict
+                     in measure_steps(records, epochs=epochs))[step]
+        for epochs in (10, *OTHER_EPOCHS)}
+    others = [str(epochs) for epochs in OTHER_EPOCHS
+              if decided[epochs] != decided[10]]
+    if not others:
+        return ""
+    spans = " or".join(", ".join(others).rsplit(",", 1))
+    return (f" Judged by the last {spans} epochs, it would be "
+            f"{'un' * decided[10]}decided.")
 
 
 def other_digits_text(records, labels):
@@ -164,7 +182,7 @@ def other_epochs_text(records):
     steps = measure_steps(records)
     parts = [f"by the last {epochs}, "
              + changed(steps, measure_steps(records, epochs=epochs))
-             for epochs in (1, 5, 20, 30)]
+             for epochs in OTHER_EPOCHS]
     return f"Verdicts that would change: {'; '.join(parts)}.\n"
 
 

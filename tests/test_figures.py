@@ -27,7 +27,8 @@ def test_each_figure_is_on_a_page(figures):
     pages = report.README, report.RESULTS / "README.md"
     text = "".join(page.read_text("utf-8") for page in pages)
     shown = re.findall(r"\((?:results/)?(\w+).png\)", text)
-    assert {*shown} == {*figures, "digits"}
+    files = [path.stem for path in report.RESULTS.glob("*.png")]
+    assert {*shown} == {*files} == {*figures, "digits"}
 
 
 @pytest.mark.parametrize("name", ["final", "all", "costs"])
@@ -145,6 +146,12 @@ def test_filters_are_the_final_nets(figures):
     assert len(pictures) == 20 and bar.get_ylabel() == "weight"
     for axes, kernel in zip(pictures, weights[:, 0]):
         np.testing.assert_array_equal(axes.images[0].get_array(), kernel)
+    page = (report.RESULTS / "README.md").read_text("utf-8")
+    number, = re.findall(r"Kernel (\d+) is the one", page)
+    chosen, = (axes for axes in pictures if axes.get_title() == number)
+    np.testing.assert_array_equal(
+        chosen.images[0].get_array(),
+        figures["convolution"].axes[1].images[0].get_array())
 
 
 def test_mistakes_are_those_of_the_record(runs, test_data, figures):

@@ -187,21 +187,33 @@ def test_a_rung_tells_its_recipe_its_runs_and_what_they_mean(runs, blocks):
         f"{ends[-1]:.2f}.")
     row, = (row for row in rows(blocks["steps"]) if "-> dbl_conv" == row[1][
         -11:])
-    assert step == (f"- Against `basic_conv`: {row[5]} points over the last "
-                    f"ten epochs, {row[4]} after the last. So a network "
+    assert step == (f"- Against `basic_conv`: {row[5]} points. So a network "
                     "with a second convolution does better.")
+
+
+def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
+    changes = blocks["other epochs"].split(";")
+    for step in significance.STEPS:
+        line, = [line for line in blocks.get(
+            f"ours {step.after}", "").splitlines()
+            if f"- Against `{step.before}`:" in line] or [""]
+        told = re.search("Judged by the last (.*) epochs, it would", line)
+        epochs = re.split(", | or ", told[1]) if told else []
+        assert not step.claim or epochs == [
+            change.split("last ")[1].split(",")[0] for change in changes
+            if f" {step.what} (" in change]
 
 
 @pytest.mark.parametrize("verdict, points, p, words", [
     ("borne out", 1, 0.01, "So {}."),
     ("contradicted", -1, 0.01, "So it is not true here that {}."),
-    ("undecided", 1, 0.03, "Luck alone would do as much in 3 of 100 such "
-     "comparisons, so it is undecided whether {}."),
+    ("undecided", 1, 0.03, "Luck alone would give so large a difference in 3 "
+     "of 100 comparisons, so it is undecided whether {}."),
     ("undecided", 1, float("nan"), "Single runs do not tell whether {}."),
     ("not claimed", 1, 0.01, "So {}."),
     ("not claimed", -1, 0.01, "So it is not true here that {}."),
-    ("not claimed", -1, 0.3, "Luck alone would do as much in 30 of 100 such "
-     "comparisons, so it is undecided whether {}.")])
+    ("not claimed", -1, 0.3, "Luck alone would give so large a difference in "
+     "30 of 100 comparisons, so it is undecided whether {}.")])
 def test_what_a_verdict_means(verdict, points, p, words):
     step = significance.STEPS[0]
     gain = comparison.Difference(points, 0.1, p)

@@ -304,6 +304,12 @@ def test_one_image_is_no_batch(shape):
         common.predict(convnet.ConvNetSimple(), torch.rand(shape))
 
 
+@pytest.mark.parametrize("images", ["seven.png", np.zeros((1, 1, 28, 28))])
+def test_images_are_a_tensor(images):
+    with pytest.raises(TypeError, match="tensor .*, not a (str|ndarray)"):
+        common.predict(convnet.ConvNetSimple(), images)
+
+
 def test_ten_images_of_another_type_are_not_one():
     with pytest.raises(RuntimeError, match="type"):
         common.predict(convnet.ConvNetSimple(),
