@@ -104,16 +104,15 @@ def in_epochs(runs, first, final=None):
 
 def moved_text(shifts):
     """Returns how many mistakes nets make on moved images."""
-    wrong = {}
+    wrong = []
     for name in "dense", "basic_conv", FINAL:
         if name not in shifts:
             raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
         still, moved = (100 - accuracy for accuracy in shifts[name][:2])
-        wrong[name] = f"{still:.2f} and {moved:.2f} %"
-    return ("Of the test images, and of the same moved by a pixel, a network "
-            f"of dense gets {wrong['dense']} wrong, one of basic_conv "
-            f"{wrong['basic_conv']}, and one of {FINAL}, which has seen moved "
-            f"images in training, {wrong[FINAL]}.\n")
+        wrong.append(f"{moved:.2f} instead of {still:.2f} % for {name}")
+    return ("If the test images are moved by a pixel, the networks get more "
+            f"of them wrong: {wrong[0]}, {wrong[1]}; but {wrong[2]}, which has "
+            "seen moved images in training.\n")
 
 
 def votes_text(records, labels):

@@ -148,24 +148,29 @@ def meaning(step, gain, verdict):
         return f"So it is not true here that {step.claim}."
     if np.isnan(gain.p):
         return f"Single runs do not tell whether {step.claim}."
+    worse = ", or worse" if gain.points < 0 else ""
     return (f"Luck alone would give so large a difference in {100 * gain.p:.0f}"
-            f" of 100 comparisons, so it is undecided whether {step.claim}.")
+            f" of 100 comparisons, so it is undecided whether {step.claim}"
+            f"{worse}.")
 
 
 def unsteady(records, step):
-    """Returns by which other epochs a step would be decided, or would not, if
-    that differs from the last ten; in a sentence, or ""."""
-    decided = {
-        epochs: dict((one, verdict != "undecided") for one, _, verdict
-                     in measure_steps(records, epochs=epochs))[step]
-        for epochs in (10, *OTHER_EPOCHS)}
-    others = [str(epochs) for epochs in OTHER_EPOCHS
-              if decided[epochs] != decided[10]]
-    if not others:
-        return ""
-    spans = " or".join(", ".join(others).rsplit(",", 1))
-    return (f" Judged by the last {spans} epochs, it would be "
-            f"{'un' * decided[10]}decided.")
+    """Returns what the verdict on a step would be by other epochs than the
+    last ten, where it differs; in sentences, or ""."""
+    def verdict_by(epochs):
+        steps = measure_steps(records, epochs=epochs)
+        return {one: verdict for one, _, verdict in steps}[step]
+
+    others, text = {}, ""
+    for epochs in OTHER_EPOCHS:
+        others.setdefault(verdict_by(epochs), []).append(str(epochs))
+    others.pop(verdict_by(10), None)
+    for verdict, spans in others.items():
+        spans = " or".join(", ".join(spans).rsplit(",", 1))
+        text += (f" Over the last {spans} epochs, luck may explain it."
+                 if verdict == "undecided" else
+                 f" Over the last {spans} epochs, it would be real.")
+    return text
 
 
 def other_digits_text(records, labels):

@@ -197,7 +197,7 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
         line, = [line for line in blocks.get(
             f"ours {step.after}", "").splitlines()
             if f"- Against `{step.before}`:" in line] or [""]
-        told = re.search("Judged by the last (.*) epochs, it would", line)
+        told = re.search("Over the last (.*) epochs, it would be real", line)
         epochs = re.split(", | or ", told[1]) if told else []
         assert not step.claim or epochs == [
             change.split("last ")[1].split(",")[0] for change in changes
@@ -213,7 +213,7 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
     ("not claimed", 1, 0.01, "So {}."),
     ("not claimed", -1, 0.01, "So it is not true here that {}."),
     ("not claimed", -1, 0.3, "Luck alone would give so large a difference in "
-     "30 of 100 comparisons, so it is undecided whether {}.")])
+     "30 of 100 comparisons, so it is undecided whether {}, or worse.")])
 def test_what_a_verdict_means(verdict, points, p, words):
     step = significance.STEPS[0]
     gain = comparison.Difference(points, 0.1, p)
