@@ -141,6 +141,7 @@ def draw_way(stages, probabilities):
                 else product(before, here))
         before = here
     bars = figure.add_subplot(grid[:, -1])
+    connect(figure, product(before, [bars]))
     bars.barh(range(10), probabilities.numpy(), color="#0072B2")
     bars.set(yticks=range(10), xticks=(0, 1), xlim=(0, 1), title="softmax",
              xlabel="10 probabilities")

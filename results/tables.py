@@ -8,12 +8,28 @@ from collections import Counter
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from extras.command_line import RECIPE, decimal, recipe_text
+from extras.command_line import RECIPE, decimal
 from extras.comparison import accuracies, last
-from records import (EXPERIMENTS, FINAL, PUBLISHED, VOTES, all_predictions,
-                     deviation_text, is_number, mean_text, minutes,
-                     place_among, vote_is_right)
+from records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
+                     PUBLISHED, RELU, STRONG_DECAY, VOTES, WEAK_DECAY,
+                     all_predictions, deviation_text, is_number, mean_text,
+                     minutes, place_among, vote_is_right)
 from significance import last_gain, measure_steps, p_text, published_gains
+
+IDEAS = {  # what each experiment adds to the one before it
+    "dense": "one hidden layer, as in chapter 1",
+    "shallow": "the same, trained as in chapter 6",
+    "basic_conv": "a convolution",
+    "dbl_conv": "a second convolution",
+    RELU: "rectified linear units (ReLU)",
+    EXTENDED: "moved copies of the images",
+    "expanded_data_double_fc": "two dense layers of 1,000 units",
+    FAST_FINAL: "dropout",
+    FINAL: "a lower learning rate",
+    DISTORTED: "distorted images, not moved ones",
+    WEAK_DECAY: f"as {RELU}, with less weight decay",
+    STRONG_DECAY: f"as {RELU}, with far more weight decay",
+}
 
 
 def table(headings, rows, left=1):
@@ -29,15 +45,34 @@ def results_table(records, labels):
     rows = []
     for name, runs in records.items():
         ends = last(runs)
-        rows.append([name, command(name), *PUBLISHED[name], mean_text(ends),
+        rows.append([name, IDEAS[name], *PUBLISHED[name], mean_text(ends),
                      deviation_text(ends), len(runs)])
     for name, published in VOTES.items():
         runs = records[name]
         right = vote_is_right(runs, labels).double().mean().item()
-        rows.append([f"vote of {len(runs)} nets of {name}", "-", published,
-                     "-", f"{100 * right:.2f}", "-", 1])
-    return table(("experiment", "command", "Nielsen", "article", "ours", "s",
-                  "n"), rows, left=2)
+        rows.append([f"vote of {len(runs)} nets of {name}",
+                     "the answer that most give", published, "-",
+                     f"{100 * right:.2f}", "-", 1])
+    return table(("experiment", "what is new", "Nielsen", "article", "ours",
+                  "s", "n"), rows, left=2)
+
+
+def runs_table(records, labels):
+    """Returns the table of all that was measured of each row's runs."""
+    rows = []
+    for name, runs in records.items():
+        ends, tens, ten = last(runs), last(runs, 10), accuracies(runs)[:, -10:]
+        wrong = (all_predictions(runs) != labels).sum(dim=1)
+        rows.append([
+            name, command(name), len(runs),
+            mean_text(ends), deviation_text(ends),
+            mean_text(tens), deviation_text(tens),
+            f"{ten.min():.2f} to {ten.max():.2f}",
+            f"{accuracies(runs).max():.2f}",
+            wrong.min().item(), wrong.max().item(), f"{minutes(runs):.0f}"])
+    return table(("experiment", "command", "n", "last epoch", "s", "last ten",
+                  "s of last ten", "range of last ten", "best test",
+                  "fewest wrong", "most wrong", "minutes"), rows, left=2)
 
 
 def command(name):
@@ -61,24 +96,6 @@ def flag(field, value):
     if isinstance(value, bool):
         return f"--{field}" if value else f"--no-{field}"
     return f"--{field} {decimal(value)}"
-
-
-def runs_table(records, labels):
-    """Returns the table of all that was measured of each row's runs."""
-    rows = []
-    for name, runs in records.items():
-        ends, tens, ten = last(runs), last(runs, 10), accuracies(runs)[:, -10:]
-        wrong = (all_predictions(runs) != labels).sum(dim=1)
-        rows.append([
-            name, recipe_text(EXPERIMENTS[name]), len(runs),
-            mean_text(ends), deviation_text(ends),
-            mean_text(tens), deviation_text(tens),
-            f"{ten.min():.2f} to {ten.max():.2f}",
-            f"{accuracies(runs).max():.2f}",
-            wrong.min().item(), wrong.max().item(), f"{minutes(runs):.0f}"])
-    return table(("experiment", "recipe", "n", "last epoch", "s", "last ten",
-                  "s of last ten", "range of last ten", "best test",
-                  "fewest wrong", "most wrong", "minutes"), rows, left=2)
 
 
 def published_table(records):

@@ -114,8 +114,8 @@ def test_a_window_times_a_kernel_is_a_pixel_of_the_map(figures):
 
 def test_lines_tell_which_maps_a_map_is_made_of(figures):
     """1 to 4 maps, 4 to 4 of their own, 4 to 4 of all, again 4 to 4 of their
-    own, 4 to one layer, and one to one."""
-    assert len(figures["way"].artists) == 4 + 4 + 16 + 4 + 4 + 1
+    own, 4 to one layer, one to one, and that to the probabilities."""
+    assert len(figures["way"].artists) == 4 + 4 + 16 + 4 + 4 + 1 + 1
 
 
 def test_the_step_of_backpropagation_is_drawn_as_the_scripts_compute_it(

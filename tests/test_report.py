@@ -290,7 +290,8 @@ def test_the_vote(runs, labels, blocks):
         right, left = counts[wrong, True], counts[wrong, False]
         assert [*map(int, line)] == [wrong, right + left, right, left]
     assert int(together[-1]) == sum(int(line[-1]) for line in lines)
-    assert [f"vote of {len(voters)} nets of double_fc_dropout", "-", "-", "-",
+    assert [f"vote of {len(voters)} nets of double_fc_dropout",
+            "the answer that most give", "-", "-",
             f"{100 - int(together[-1]) / 100:.2f}", "-", "1"] in rows(
                 blocks["results"])
     assert (f"of double_fc_dropout gets {together[-1]} images wrong; the "
