@@ -198,7 +198,7 @@ def compute_outputs(model, images):
         if images.dim() > 3 or images.numel() != IMAGE_WIDTH ** 2:
             raise
         raise ValueError(f"images {tuple(images.shape)} do not fit: {error}; "
-                         "one image is image.view(1, 1, 28, 28)") from error
+                         "one image is image.view(1, 1, 28, 28)") from None
 
 
 @contextmanager

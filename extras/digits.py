@@ -208,7 +208,7 @@ def check_single(shapes):
             digits, end = digits + 1, columns.stop
     if digits > 1:
         raise ValueError(f"it shows {digits} digits side by side; cut it to "
-                         "one")
+                         "one, or join the strokes of one")
 
 
 def place_digit(ink):

@@ -109,10 +109,12 @@ def moved_text(shifts):
         if name not in shifts:
             raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
         still, moved = (100 - accuracy for accuracy in shifts[name][:2])
-        wrong.append(f"{moved:.2f} instead of {still:.2f} % for {name}")
-    return ("If the test images are moved by a pixel, the networks get more "
-            f"of them wrong: {wrong[0]}, {wrong[1]}; but {wrong[2]}, which has "
-            "seen moved images in training.\n")
+        still, moved = f"{still:.2f} %", f"{moved:.2f} %"
+        wrong.append(f"still {moved}" if moved == still else
+                     f"{moved} instead of {still}")
+    return (f"If the test images are moved by a pixel, dense gets {wrong[0]} "
+            f"of them wrong, basic_conv {wrong[1]}, and {FINAL}, which has "
+            f"seen moved images in training, {wrong[2]}.\n")
 
 
 def votes_text(records, labels):

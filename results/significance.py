@@ -44,7 +44,6 @@ STEPS = (
     Step("weight decay 0.00005 instead of 0.00002", WEAK_DECAY, RELU,
          claimed=False))
 
-
 OTHER_EPOCHS = 1, 5, 20, 30  # by which we might have judged, instead of ten
 
 

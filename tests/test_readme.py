@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from backprop_manual_calculation import WEIGHTS, gradient
+from backprop_manual_calculation import WEIGHTS, feed_forward, gradient
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text("utf-8")
@@ -88,6 +88,8 @@ def test_the_lines_of_backpropagation_are_those_of_the_scripts():
             code, = re.findall("`(.*)`", lines) or [""]
             assert code in (ROOT / f"backprop_{name}.py").read_text("utf-8")
     slopes = gradient(WEIGHTS)
+    for name, output in zip(("a_l1", "a_l2"), feed_forward(WEIGHTS)):
+        assert re.search(rf"^{name} = sigmoid.* = {output:.4f}$", TEXT, re.M)
     for name, line in (("b_l2", "dz_l2"), ("w_l2", "slope for w_l2"),
                        ("b_l1", "dz_l1"), ("w_l1", "slope for w_l1")):
         assert re.search(rf"^{line} = .* = {slopes[name]:.4f}$", TEXT, re.M)
