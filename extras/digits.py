@@ -69,8 +69,8 @@ def blaming_damage():
     except MemoryError:
         raise
     except UnidentifiedImageError as error:
-        raise ValueError(f"it is not a {'/'.join(FORMATS)} picture, or damaged; "
-                         "save it as JPEG or PNG") from error
+        raise ValueError(f"it is not a {'/'.join(FORMATS)} picture, or "
+                         "damaged; save it as JPEG or PNG") from error
     except Image.DecompressionBombError as error:
         raise ValueError("it has far too many pixels; make it smaller, to "
                          f"{MEGAPIXELS} megapixels") from error

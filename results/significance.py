@@ -148,15 +148,16 @@ def meaning(step, gain, verdict):
     if np.isnan(gain.p):
         return f"Single runs do not tell whether {step.claim}."
     worse = ", or worse" if gain.points < 0 else ""
-    return (f"Luck alone would give so large a difference in {100 * gain.p:.0f}"
-            f" of 100 comparisons, so it is undecided whether {step.claim}"
-            f"{worse}.")
+    return ("Luck alone would give so large a difference in "
+            f"{100 * gain.p:.0f} of 100 comparisons, so it is undecided "
+            f"whether {step.claim}{worse}.")
 
 
 def unsteady(records, step):
     """Returns what the verdict on a step would be by other epochs than the
     last ten, where it differs; in sentences, or ""."""
     def verdict_by(epochs):
+        """Returns the verdict by a run's last epochs."""
         steps = measure_steps(records, epochs=epochs)
         return {one: verdict for one, _, verdict in steps}[step]
 
