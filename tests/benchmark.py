@@ -58,10 +58,10 @@ import pytorch_mnist_convnet as convnet  # noqa: E402
 import pytorch_mnist_dense as dense  # noqa: E402
 from extras.runs import processor  # noqa: E402
 
-THREADS = sorted({1, torch.get_num_threads()})  # one, and all
-PLACES = ([("1 thread", "cpu", 1), ("GPU", "cuda", 1)]
-          if torch.cuda.is_available() else
-          [(f"{n} thread{'s' * (n > 1)}", "cpu", n) for n in THREADS])
+PLACES = (  # (name, device, threads): one thread, and the GPU or all threads
+    [("1 thread", "cpu", 1), ("GPU", "cuda", 1)] if torch.cuda.is_available()
+    else [(f"{n} thread{'s' * (n > 1)}", "cpu", n)
+          for n in sorted({1, torch.get_num_threads()})])
 
 
 def networks():
