@@ -150,6 +150,12 @@ def minutes(runs):
 
 # In words
 
+def joined(texts, word="and"):
+    """Returns "a, b and c", or with another word."""
+    *most, final = texts
+    return f"{', '.join(most)} {word} {final}" if most else final
+
+
 def mean_text(values):
     """Returns the mean of runs, "99.05"; the values themselves if some know no
     more than chance: "91.17, 92.00, 10.09"."""

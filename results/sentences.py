@@ -13,7 +13,7 @@ from extras.command_line import decimal, recipe_text
 from extras.comparison import accuracies, compare, compare_runs, last
 from records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL, RELU,
                      RESULTS, STRONG_DECAY, VOTES, WEAK_DECAY, all_predictions,
-                     mean_text, minutes, vote_is_right)
+                     joined, mean_text, minutes, vote_is_right)
 from saved_nets import certainty, load_net, norm
 from significance import p_text, steps_text, verdicts
 
@@ -24,8 +24,8 @@ def experiment_text(records, name):
     runs, recipe = records[name], EXPERIMENTS[name]
     ends = last(runs)
     return (f"- `{name}`: {recipe_text(recipe)}; about {minutes(runs):.0f} "
-            f"min. Our {len(runs)} runs ended at {mean_text(ends)} % on "
-            f"average, from {ends.min():.2f} to {ends.max():.2f}.\n"
+            f"min. Our {len(runs)} runs ended between {ends.min():.2f} and "
+            f"{ends.max():.2f} %, at {mean_text(ends)} % on average.\n"
             + steps_text(records, name))
 
 
@@ -36,8 +36,8 @@ def speed_text():
     return ("With one thread, a step of training is "
             f"{min(step):.1f} to {max(step):.1f} times as fast as with the "
             "article's loaders, optimizer, memory layout and dropout; a test, "
-            "which the article runs in batches of ten, "
-            f"{min(test):.0f} to {max(test):.0f} times.\n")
+            "which the article runs in batches of ten, is "
+            f"{min(test):.0f} to {max(test):.0f} times as fast.\n")
 
 
 def gpu_text():
@@ -45,9 +45,9 @@ def gpu_text():
     gains = sorted((row[2] / row[5], row[0])
                    for row in read_speeds("speed_gpu.md", "step"))
     (least, slow), (most, fast) = gains[0], gains[-1]
-    return (f"With the GPU, a step of `{fast}` is {most:.1f} times as fast as "
-            f"with one thread of the processor beside it, a step of `{slow}` "
-            f"{least:.1f} times.\n")
+    return (f"The GPU takes a step of `{fast}` {most:.1f} times as fast as "
+            "one thread of the processor beside it, and a step of "
+            f"`{slow}` {least:.1f} times as fast.\n")
 
 
 def read_speeds(name, kind):
@@ -79,8 +79,8 @@ def extended_text(records):
     return (f"With the extended data there are {100 * (1 - few / many):.0f} % "
             f"fewer mistakes than in {RELU} (last ten epochs). An epoch has "
             f"five times as many steps, so epoch {epochs // 5} of {EXTENDED} "
-            f"ends after as many as epoch {epochs} of {RELU}: "
-            f"then the difference is {gain} points (p: {p_text(gain)}).\n")
+            f"ends after as many steps as epoch {epochs} of {RELU}; at that "
+            f"point the difference is {gain} points (p: {p_text(gain)}).\n")
 
 
 def dropout_text(records):
@@ -104,17 +104,18 @@ def in_epochs(runs, first, final=None):
 
 def moved_text(shifts):
     """Returns how many mistakes nets make on moved images."""
-    wrong = []
+    changes = []
     for name in "dense", "basic_conv", FINAL:
         if name not in shifts:
             raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
-        still, moved = (100 - accuracy for accuracy in shifts[name][:2])
-        still, moved = f"{still:.2f} %", f"{moved:.2f} %"
-        wrong.append(f"still {moved}" if moved == still else
-                     f"{moved} instead of {still}")
-    return (f"If the test images are moved by a pixel, dense gets {wrong[0]} "
-            f"of them wrong, basic_conv {wrong[1]}, and {FINAL}, which has "
-            f"seen moved images in training, {wrong[2]}.\n")
+        before, after = (f"{100 - accuracy:.2f}"
+                         for accuracy in shifts[name][:2])
+        changes.append(f"stays at {after} %" if after == before else
+                       f"goes from {before} to {after} %")
+    dense, conv, final = changes
+    return ("When the test images are moved by a pixel, the share that dense "
+            f"gets wrong {dense}, and that of basic_conv {conv}. For {FINAL}, "
+            f"which saw moved images in training, it {final}.\n")
 
 
 def votes_text(records, labels):
@@ -153,15 +154,10 @@ def rates_text(records):
                  "last ten epochs, the accuracy of a run has a standard "
                  f"deviation of {listed} points.\n")
     steadier = compare(deviations[FINAL], deviations[FAST_FINAL])
-    return (f"{text}- That a run with 0.03 varies more from epoch to epoch is "
-            f"{verdicts([steadier])[0]}: its standard deviation was higher by "
-            f"{steadier} points (a test by itself, p: {p_text(steadier)}).\n")
-
-
-def joined(texts):
-    """Returns "a, b and c"."""
-    *most, final = texts
-    return f"{', '.join(most)} and {final}" if most else final
+    return (f"{text}- The claim that a run with 0.03 varies more from epoch "
+            f"to epoch is {verdicts([steadier])[0]}: its standard deviation "
+            f"was higher by {steadier} points (a test by itself, p: "
+            f"{p_text(steadier)}).\n")
 
 
 def first_above(run, accuracy):

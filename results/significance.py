@@ -14,7 +14,7 @@ from scipy import stats
 from extras.comparison import compare_runs, last
 from records import (DISTORTED, EXTENDED, FAST_FINAL, FINAL, PUBLISHED, RELU,
                      STRONG_DECAY, WEAK_DECAY, all_predictions, first_number,
-                     is_number)
+                     is_number, joined)
 
 # claim: what the ladder may conclude, if the step is one of its rungs;
 # claimed: whether the book or the article says so
@@ -142,60 +142,60 @@ def meaning(step, gain, verdict):
     if verdict == "not claimed":
         verdict, = verdicts([gain])
     if verdict == "borne out":
-        return f"So {step.claim}."
+        return f"{step.claim[0].upper()}{step.claim[1:]}."
     if verdict == "contradicted":
-        return f"So it is not true here that {step.claim}."
+        return f"It is not true here that {step.claim}."
     if np.isnan(gain.p):
         return f"Single runs do not tell whether {step.claim}."
     worse = ", or worse" if gain.points < 0 else ""
-    return ("Luck alone would give so large a difference in "
-            f"{100 * gain.p:.0f} of 100 comparisons, so it is undecided "
+    return ("Luck alone would give a difference this large in "
+            f"{100 * gain.p:.0f} of 100 comparisons, so it remains undecided "
             f"whether {step.claim}{worse}.")
 
 
 def unsteady(records, step):
-    """Returns what the verdict on a step would be by other epochs than the
-    last ten, where it differs; in sentences, or ""."""
-    def verdict_by(epochs):
-        """Returns the verdict by a run's last epochs."""
-        steps = measure_steps(records, epochs=epochs)
-        return {one: verdict for one, _, verdict in steps}[step]
+    """Returns what the difference of a step would be by other epochs than the
+    last ten, where the verdict changes; in sentences, or ""."""
+    return "".join(
+        f" Over the last {spans} epochs, "
+        + ("luck may explain it." if verdict == "undecided" else
+           "the difference would be real.")
+        for changed, verdict, spans in other_verdicts(records)
+        if changed == step)
 
-    others, text = {}, ""
+
+def other_verdicts(records):
+    """Returns (step, verdict, numbers of epochs) of each verdict that would
+    change if the mean of other epochs than the last ten decided."""
+    spans, usual = {}, measure_steps(records)
     for epochs in OTHER_EPOCHS:
-        others.setdefault(verdict_by(epochs), []).append(str(epochs))
-    others.pop(verdict_by(10), None)
-    for verdict, spans in others.items():
-        spans = " or".join(", ".join(spans).rsplit(",", 1))
-        text += (f" Over the last {spans} epochs, luck may explain it."
-                 if verdict == "undecided" else
-                 f" Over the last {spans} epochs, it would be real.")
-    return text
+        for (step, _, before), (_, _, after) in zip(
+                usual, measure_steps(records, epochs=epochs)):
+            if after != before:
+                spans.setdefault((step, after), []).append(str(epochs))
+    return [(step, verdict, joined(epochs, "or"))
+            for (step, verdict), epochs in spans.items()]
 
 
 def other_digits_text(records, labels):
     """Returns how the verdicts would fare if other digits were tested."""
     steps = measure_steps(records, labels)
     wide = [gain.error for step, gain, _ in steps if step.claimed]
-    return (f"With the luck of the images, the standard errors of the claimed "
-            f"steps are {min(wide):.2f} to {max(wide):.2f} points. Verdicts "
-            f"that are lost: {changed(measure_steps(records), steps)}.\n")
+    lost = [f"the verdict on {step.what} is lost"
+            for (step, _, before), (_, _, after)
+            in zip(measure_steps(records), steps) if after != before]
+    return ("With the luck of the images, the standard errors of the claimed "
+            f"steps are {min(wide):.2f} to {max(wide):.2f} points, and "
+            f"{', '.join(lost) or 'no verdict is lost'}.\n")
 
 
 def other_epochs_text(records):
     """Returns how the verdicts would fare if other epochs decided."""
-    steps = measure_steps(records)
-    parts = [f"by the last {epochs}, "
-             + changed(steps, measure_steps(records, epochs=epochs))
-             for epochs in OTHER_EPOCHS]
-    return f"Verdicts that would change: {'; '.join(parts)}.\n"
-
-
-def changed(before, after):
-    """Returns the steps whose verdicts differ, with those after, in words."""
-    return ", ".join(
-        f"{step.what} ({new})" for (step, _, old), (_, _, new)
-        in zip(before, after) if new != old) or "none"
+    changes = [f"{step.what} would be {verdict} over the last {spans}"
+               for step, verdict, spans in other_verdicts(records)]
+    return ("If other epochs than the last ten decided (we tried the last "
+            f"{joined(map(str, OTHER_EPOCHS))}), "
+            f"{'; '.join(changes) or 'no verdict would change'}.\n")
 
 
 def sides_text(records):
@@ -215,7 +215,7 @@ def sides_text(records):
             gaps = gaps[abs(gaps) > 1e-6]
             above = (gaps > 0).sum()
             p = stats.binomtest(above, len(gaps)).pvalue
-            parts.append(f"{above} of {len(gaps)} of {whose} numbers (p: "
+            parts.append(f"{above} of {whose} {len(gaps)} numbers (p: "
                          f"{p:.3f})")
-        text += f"- Below our means {which} lie {' and '.join(parts)}.\n"
+        text += f"- {' and '.join(parts)} lie below our means {which}.\n"
     return text

@@ -183,42 +183,42 @@ def test_a_rung_tells_its_recipe_its_runs_and_what_they_mean(runs, blocks):
     assert line == (
         "- `dbl_conv`: 60 epochs, lr 0.1, wd 0; about "
         f"{statistics.mean(seconds) / 60:.0f} min. Our {len(ends)} runs ended "
-        f"at {statistics.mean(ends):.2f} % on average, from {ends[0]:.2f} to "
-        f"{ends[-1]:.2f}.")
+        f"between {ends[0]:.2f} and {ends[-1]:.2f} %, at "
+        f"{statistics.mean(ends):.2f} % on average.")
     row, = (row for row in rows(blocks["steps"]) if "-> dbl_conv" == row[1][
         -11:])
-    assert step == (f"- Against `basic_conv`: {row[5]} points. So a network "
-                    "with a second convolution does better.")
+    assert step == (f"- Against `basic_conv`: {row[5]} points. A network with "
+                    "a second convolution does better.")
 
 
 def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
-    changes = blocks["other epochs"].split(";")
     for step in significance.STEPS:
         line, = [line for line in blocks.get(
             f"ours {step.after}", "").splitlines()
             if f"- Against `{step.before}`:" in line] or [""]
-        told = re.search("Over the last (.*) epochs, it would be real", line)
-        epochs = re.split(", | or ", told[1]) if told else []
-        assert not step.claim or epochs == [
-            change.split("last ")[1].split(",")[0] for change in changes
-            if f" {step.what} (" in change]
+        here = re.findall("Over the last (.*?) epochs, the difference", line)
+        assert not step.claim or here == re.findall(
+            rf" {step.what} would be borne out over the last (.*?)[;.]",
+            blocks["other epochs"])
 
 
 @pytest.mark.parametrize("verdict, points, p, words", [
-    ("borne out", 1, 0.01, "So {}."),
-    ("contradicted", -1, 0.01, "So it is not true here that {}."),
-    ("undecided", 1, 0.03, "Luck alone would give so large a difference in 3 "
-     "of 100 comparisons, so it is undecided whether {}."),
+    ("borne out", 1, 0.01, "{}."),
+    ("contradicted", -1, 0.01, "It is not true here that {}."),
+    ("undecided", 1, 0.03, "Luck alone would give a difference this large in "
+     "3 of 100 comparisons, so it remains undecided whether {}."),
     ("undecided", 1, float("nan"), "Single runs do not tell whether {}."),
-    ("not claimed", 1, 0.01, "So {}."),
-    ("not claimed", -1, 0.01, "So it is not true here that {}."),
-    ("not claimed", -1, 0.3, "Luck alone would give so large a difference in "
-     "30 of 100 comparisons, so it is undecided whether {}, or worse.")])
+    ("not claimed", 1, 0.01, "{}."),
+    ("not claimed", -1, 0.01, "It is not true here that {}."),
+    ("not claimed", -1, 0.3, "Luck alone would give a difference this large "
+     "in 30 of 100 comparisons, so it remains undecided whether {}, or "
+     "worse.")])
 def test_what_a_verdict_means(verdict, points, p, words):
     step = significance.STEPS[0]
     gain = comparison.Difference(points, 0.1, p)
-    assert significance.meaning(step, gain, verdict) == words.format(
-        step.claim)
+    told = words.format(step.claim)
+    assert significance.meaning(step, gain, verdict) == (
+        told[0].upper() + told[1:])
 
 
 def test_the_gains_that_the_sources_stress(blocks):
@@ -242,10 +242,10 @@ def test_on_which_side_the_published_numbers_lie(monkeypatch):
         {"test_accuracy": tests}, {"test_accuracy": tests[:-1] + [0.9797]}])
     runs["dbl_conv_relu_wd0.00002"] = [{"test_accuracy": [0.99] * 100}] * 2
     last, ten = significance.sides_text(runs).splitlines()
-    assert last == ("- Below our means after the last epoch lie 2 of 3 of "
-                    "Nielsen's numbers (p: 1.000) and 1 of 3 of the article's "
-                    "numbers (p: 1.000).")
-    assert "of the last ten lie 2 of 4 of Nielsen's numbers (p: 1.000)" in ten
+    assert last == ("- 2 of Nielsen's 3 numbers (p: 1.000) and 1 of the "
+                    "article's 3 numbers (p: 1.000) lie below our means after "
+                    "the last epoch.")
+    assert ten.startswith("- 2 of Nielsen's 4 numbers (p: 1.000) and ")
 
 
 def test_the_table_of_shifts(runs, blocks, train_data, test_data):
