@@ -27,8 +27,7 @@ NUMBERS = {  # name: (type, least, most, help)
     "epochs": (int, 1, 10**9, "passes over the training images"),
     "lr": (float, 0, 1e30, "learning rate"),
     "wd": (float, 0, 1e30, "weight decay"),
-    "seed": (int, 0, 2**63 - 1, "random seed of all that is random; default "
-             "0"),
+    "seed": (int, 0, 2**63 - 1, "seed of all random choices; default 0"),
     "train_size": (int, 1, 60000, "use only the first N training images"),
     "test_size": (int, 1, 10000, "use only the first N test images"),
     "threads": (int, 1, 1024, "threads of the processor; default 1, as in the "
@@ -96,8 +95,8 @@ def make_parser(description, nets, experiments, reader):
     recipes = "\n".join(f"  {net:8}{recipe_text(experiments[name])}"
                         for net, name in nets.items())
     parser = argparse.ArgumentParser(
-        description=description, usage="%(prog)s [flags]  (--help tells "
-        "which)", epilog="recipes, the default values of --epochs, --lr, --wd "
+        description=description, usage="%(prog)s [flags]  (see --help)",
+        epilog="recipes, the default values of --epochs, --lr, --wd "
         f"and --extend_data:\n{recipes}",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     first = [*nets][0]
@@ -124,8 +123,8 @@ def add_switches(parser):
                         "each training image, each shifted by a pixel",
                         action=argparse.BooleanOptionalAction)
     parser.add_argument("--distort", action="store_true", default=None,
-                        help="distort each training image anew each time it "
-                        "is used")
+                        help="distort each training image, differently each "
+                        "time it is used")
     parser.add_argument("--device", default="cpu",
                         choices=("cpu", "cuda", "mps"), help="default: cpu, "
                         "as in the published runs; cuda is an NVIDIA GPU, mps "

@@ -75,7 +75,7 @@ def blaming_damage():
         raise ValueError("it has far too many pixels; make it smaller, to "
                          f"{MEGAPIXELS} megapixels") from error
     except Exception as error:
-        raise ValueError(f"it is damaged ({error}); save it anew") from error
+        raise ValueError(f"it is damaged ({error}); save it again") from error
 
 
 def check_file(content):
@@ -90,7 +90,7 @@ def check_file(content):
     scans = content.count(b"\xff\xda")
     if content[:2] == b"\xff\xd8" and scans > SCANS:
         raise ValueError(f"it is a JPEG of {scans} scans, more than {SCANS}; "
-                         "save it anew")
+                         "save it again")
 
 
 def check_size(picture):
@@ -98,7 +98,7 @@ def check_size(picture):
     width, height = picture.size
     if min(width, height) < max(8, max(width, height) / 25):
         raise ValueError(f"{width}x{height} pixels are too few; each side "
-                         "needs 8, and a 25th of the other")
+                         "needs at least 8, and a 25th of the other side")
     limit = MEGAPIXELS
     if picture.format in ("JPEG", "MPO") and "progressive" not in picture.info:
         limit = JPEG_MEGAPIXELS
@@ -207,8 +207,8 @@ def check_single(shapes):
         if rows.stop - rows.start >= 0.7 * tallest and columns.start >= end:
             digits, end = digits + 1, columns.stop
     if digits > 1:
-        raise ValueError(f"it shows {digits} digits side by side; cut it to "
-                         "one, or join the strokes of one")
+        raise ValueError(f"it shows {digits} digits side by side; crop it to "
+                         "one, or, if it is one, join its strokes")
 
 
 def place_digit(ink):

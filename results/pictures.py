@@ -15,7 +15,7 @@ from backprop_manual_calculation import (INPUT, TARGET, WEIGHTS,
                                          feed_forward, gradient)
 from extras.distortions import distort
 
-BACK = "#D55E00"  # the colour of what goes backward
+COLOUR = "#D55E00"  # of what goes backward, and of frames
 
 
 def draw_pictures(rows, columns, height, pictures, **options):
@@ -27,6 +27,11 @@ def draw_pictures(rows, columns, height, pictures, **options):
     for axes, picture in zip(grid, pictures.numpy()):
         shown = axes.imshow(picture, **options)
     return figure, grid, shown
+
+
+def draw_examples(data):
+    """Returns the first 36 images of MNIST data."""
+    return draw_pictures(2, 18, 1.1, data.data[:36], cmap="Greys")[0]
 
 
 def draw_mistakes(test_data, answers):
@@ -70,7 +75,7 @@ def draw_distortions(image):
 
 def draw_digits(pictures, ways):
     """Returns picture files (PIL) above what each way of reading makes of
-    them, with a net's answers below; wrong ones are red.
+    them, with a net's answers below; wrong ones are red, with a cross.
 
     pictures: of the digits 0, 1, 2, ...
     ways: {name: (images (n, 1, 28, 28), answers (n,))}
@@ -87,8 +92,10 @@ def draw_digits(pictures, ways):
         for axes, image, digit, answer in zip(
                 row, images[:, 0].numpy(), range(10), answers.tolist()):
             axes.imshow(image, cmap="Greys", vmin=0, vmax=1)
-            axes.set_xlabel(answer, fontsize="large", color="black" if answer
-                            == digit else "#D00000", weight="bold")
+            text, colour = ((answer, "black") if answer == digit else
+                            (f"{answer} ✗", "#D00000"))
+            axes.set_xlabel(text, fontsize="large", color=colour,
+                            weight="bold")
     return figure
 
 
@@ -120,7 +127,7 @@ def draw_convolution(image, kernel, feature_map, pooled):
 def frame(axes, left, top, side):
     """Draws a square around pixels of a picture."""
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False,
-                             edgecolor="#0072B2", linewidth=2))
+                             edgecolor=COLOUR, linewidth=2))
 
 
 def draw_way(stages, probabilities):
@@ -196,12 +203,13 @@ def draw_step():
                                             "facecolor": "white"})
     axes.text(7.4, 0, f"cost\n(a_l2 - 1)$^2$\n{cost:.4f}", middle)
     for left, right in (0.5, 2.5), (3.5, 5.5), (6.5, 7):
-        for y, colour, style in (0.1, "black", "->"), (-0.1, BACK, "<-"):
+        for y, colour, style in (0.1, "black", "->"), (-0.1, COLOUR, "<-"):
             axes.annotate("", (right, y), (left, y), arrowprops={
                 "arrowstyle": style, "color": colour})
-    for x, names in (1.5, ("w_l1", "b_l1")), (4.5, ("w_l2", "b_l2")):
-        axes.text(x, 0.55, "\n".join(f"{name} = {WEIGHTS[name]}"
-                                     for name in names), middle)
-        axes.text(x, -0.55, "\n".join(f"slope for {name}: {slopes[name]:.4f}"
-                                      for name in names), middle, color=BACK)
+    for x, layer in (1.5, "l1"), (4.5, "l2"):
+        w, b = f"w_{layer}", f"b_{layer}"
+        axes.text(x, 0.55, f"{w} = {WEIGHTS[w]}\n{b} = {WEIGHTS[b]}", middle)
+        axes.text(x, -0.55, f"slope for {w}: {slopes[w]:.4f}\n"
+                  f"dz_{layer}, slope for {b}: {slopes[b]:.4f}", middle,
+                  color=COLOUR)
     return figure

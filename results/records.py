@@ -48,7 +48,7 @@ FINAL, FAST_FINAL = "double_fc_dropout", "double_fc_dropout_lr0.03"
 EXTENDED, DISTORTED = "expanded_data", "distorted_data"
 
 # The experiments whose nets vote: what Nielsen published of it
-VOTES = {FAST_FINAL: "99.67 (5 nets)", FINAL: "-", DISTORTED: "-"}
+VOTES = {FAST_FINAL: "99.67 (5 networks)", FINAL: "-", DISTORTED: "-"}
 
 
 # Records

@@ -110,7 +110,8 @@ def draw_figures(records, test_data):
     """Returns {name: figure}."""
     net = load_net(FINAL, RESULTS / f"{FINAL}-seed0.pt")
     answers, seven = predictions(records[FINAL][0]), test_data[0][0]
-    return {"mistakes": pictures.draw_mistakes(test_data, answers),
+    return {"examples": pictures.draw_examples(test_data),
+            "mistakes": pictures.draw_mistakes(test_data, answers),
             "filters": pictures.draw_filters(net),
             "way": pictures.draw_way(*way_through(net, seven)),
             "convolution": pictures.draw_convolution(*first_map(net, seven)),

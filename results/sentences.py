@@ -103,7 +103,7 @@ def in_epochs(runs, first, final=None):
 
 
 def moved_text(shifts):
-    """Returns how many mistakes nets make on moved images."""
+    """Returns how many mistakes nets make on shifted images."""
     changes = []
     for name in "dense", "basic_conv", FINAL:
         if name not in shifts:
@@ -113,9 +113,9 @@ def moved_text(shifts):
         changes.append(f"stays at {after} %" if after == before else
                        f"goes from {before} to {after} %")
     dense, conv, final = changes
-    return ("When the test images are moved by a pixel, the share that dense "
-            f"gets wrong {dense}, and that of basic_conv {conv}. For {FINAL}, "
-            f"which saw moved images in training, it {final}.\n")
+    return ("When the test images are shifted by a pixel, the share that "
+            f"dense gets wrong {dense}, and that of basic_conv {conv}. For "
+            f"{FINAL}, which saw shifted images in training, it {final}.\n")
 
 
 def votes_text(records, labels):
@@ -153,11 +153,11 @@ def rates_text(records):
                  f"They first exceeded 99.5 % in epochs {epochs}. Over the "
                  "last ten epochs, the accuracy of a run has a standard "
                  f"deviation of {listed} points.\n")
-    steadier = compare(deviations[FINAL], deviations[FAST_FINAL])
+    more = compare(deviations[FINAL], deviations[FAST_FINAL])
     return (f"{text}- The claim that a run with 0.03 varies more from epoch "
-            f"to epoch is {verdicts([steadier])[0]}: its standard deviation "
-            f"was higher by {steadier} points (a test by itself, p: "
-            f"{p_text(steadier)}).\n")
+            f"to epoch is {verdicts([more])[0]}: its standard deviation "
+            f"differs by {more.points:+.3f} ± {more.error:.3f} points (a "
+            f"test by itself, p: {p_text(more)}).\n")
 
 
 def first_above(run, accuracy):

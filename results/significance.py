@@ -27,16 +27,17 @@ STEPS = (
     Step("a second convolution", "basic_conv", "dbl_conv",
          "a network with a second convolution does better"),
     Step("ReLU", "dbl_conv", RELU,
-         "ReLU, with its lower rate and its decay, does better than sigmoids"),
+         "ReLU, together with its lower rate and its weight decay, beats "
+         "sigmoids"),
     Step("extended data", RELU, EXTENDED,
-         "training on moved copies as well does better"),
+         "it helps to train on shifted copies as well"),
     Step("two dense layers of 1,000", EXTENDED,
          "expanded_data_double_fc", "larger dense layers do better",
          claimed=False),
     Step("dropout", "expanded_data_double_fc", FAST_FINAL,
-         "dropout, with its recipe, makes larger dense layers better"),
+         "dropout and its recipe improve the larger dense layers"),
     Step("two dense layers and dropout", EXTENDED, FAST_FINAL,
-         "larger dense layers with dropout and its recipe do better"),
+         "larger dense layers, with dropout and its recipe, do better"),
     Step("learning rate 0.005 instead of 0.03", FAST_FINAL, FINAL,
          claimed=False),
     Step("distorted images instead of shifted ones", FINAL, DISTORTED,
@@ -130,7 +131,7 @@ def steps_text(records, name):
     """Returns what the rungs that lead to an experiment gain, and what that
     means; each in a line of a list."""
     return "".join(
-        f"- Against `{step.before}`: {gain} points. "
+        f"- Over the last ten epochs, against `{step.before}`: {gain} points. "
         f"{meaning(step, gain, verdict)}{unsteady(records, step)}\n"
         for step, gain, verdict in measure_steps(records)
         if step.after == name and step.claim)
@@ -140,7 +141,8 @@ def meaning(step, gain, verdict):
     """Returns what a verdict says of a step's claim, in a sentence; of what
     nobody claims, what a test by itself says."""
     if verdict == "not claimed":
-        verdict, = verdicts([gain])
+        return (f"{meaning(step, gain, verdicts([gain])[0])} Neither the book "
+                "nor the article claims this.")
     if verdict == "borne out":
         return f"{step.claim[0].upper()}{step.claim[1:]}."
     if verdict == "contradicted":
@@ -159,7 +161,7 @@ def unsteady(records, step):
     return "".join(
         f" Over the last {spans} epochs, "
         + ("luck may explain it." if verdict == "undecided" else
-           "the difference would be real.")
+           "the difference would pass.")
         for changed, verdict, spans in other_verdicts(records)
         if changed == step)
 

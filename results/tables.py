@@ -22,11 +22,11 @@ IDEAS = {  # what each experiment adds to the one before it
     "basic_conv": "a convolution",
     "dbl_conv": "a second convolution",
     RELU: "rectified linear units (ReLU)",
-    EXTENDED: "moved copies of the images",
+    EXTENDED: "shifted copies of the images",
     "expanded_data_double_fc": "two dense layers of 1,000 units",
     FAST_FINAL: "dropout",
     FINAL: "a lower learning rate",
-    DISTORTED: "distorted images, not moved ones",
+    DISTORTED: "distorted images, not shifted ones",
     WEAK_DECAY: f"as {RELU}, with less weight decay",
     STRONG_DECAY: f"as {RELU}, with far more weight decay",
 }
@@ -50,7 +50,7 @@ def results_table(records, labels):
     for name, published in VOTES.items():
         runs = records[name]
         right = vote_is_right(runs, labels).double().mean().item()
-        rows.append([f"vote of {len(runs)} nets of {name}",
+        rows.append([f"vote of {len(runs)} networks of {name}",
                      "the answer that most give", published, "-",
                      f"{100 * right:.2f}", "-", 1])
     return table(("experiment", "what is new", "Nielsen", "article", "ours",
@@ -130,8 +130,8 @@ def shifts_table(shifts):
     """
     rows = [[name, *(f"{accuracy:.2f}" for accuracy in accuracies)]
             for name, accuracies in shifts.items()]
-    return table(("network", "test images", "moved by 1 pixel",
-                  "moved by 2 pixels", "training images"), rows)
+    return table(("network", "test images", "shifted by 1 pixel",
+                  "shifted by 2 pixels", "training images"), rows)
 
 
 def vote_table(records, labels):
@@ -148,7 +148,7 @@ def vote_table(records, labels):
                      (images & ~right).sum().item()])
     rows.append(["together", len(labels), right.sum().item(),
                  (~right).sum().item()])
-    return table(("nets that are wrong", "images", "vote right",
+    return table(("networks that are wrong", "images", "vote right",
                   "vote wrong"), rows)
 
 

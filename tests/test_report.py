@@ -187,16 +187,17 @@ def test_a_rung_tells_its_recipe_its_runs_and_what_they_mean(runs, blocks):
         f"{statistics.mean(ends):.2f} % on average.")
     row, = (row for row in rows(blocks["steps"]) if "-> dbl_conv" == row[1][
         -11:])
-    assert step == (f"- Against `basic_conv`: {row[5]} points. A network with "
-                    "a second convolution does better.")
+    assert step == ("- Over the last ten epochs, against `basic_conv`: "
+                    f"{row[5]} points. A network with a second convolution "
+                    "does better.")
 
 
 def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
     for step in significance.STEPS:
         line, = [line for line in blocks.get(
             f"ours {step.after}", "").splitlines()
-            if f"- Against `{step.before}`:" in line] or [""]
-        here = re.findall("Over the last (.*?) epochs, the difference", line)
+            if f", against `{step.before}`:" in line] or [""]
+        here = re.findall("Over the last ([^.]*) epochs, the difference", line)
         assert not step.claim or here == re.findall(
             rf" {step.what} would be borne out over the last (.*?)[;.]",
             blocks["other epochs"])
@@ -208,11 +209,12 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
     ("undecided", 1, 0.03, "Luck alone would give a difference this large in "
      "3 of 100 comparisons, so it remains undecided whether {}."),
     ("undecided", 1, float("nan"), "Single runs do not tell whether {}."),
-    ("not claimed", 1, 0.01, "{}."),
-    ("not claimed", -1, 0.01, "It is not true here that {}."),
-    ("not claimed", -1, 0.3, "Luck alone would give a difference this large "
-     "in 30 of 100 comparisons, so it remains undecided whether {}, or "
-     "worse.")])
+    ("undecided", -1, 0.3, "Luck alone would give a difference this large in "
+     "30 of 100 comparisons, so it remains undecided whether {}, or worse."),
+    ("not claimed", 1, 0.01, "{}. Neither the book nor the article claims "
+     "this."),
+    ("not claimed", -1, 0.01, "It is not true here that {}. Neither the book "
+     "nor the article claims this.")])
 def test_what_a_verdict_means(verdict, points, p, words):
     step = significance.STEPS[0]
     gain = comparison.Difference(points, 0.1, p)
@@ -290,7 +292,7 @@ def test_the_vote(runs, labels, blocks):
         right, left = counts[wrong, True], counts[wrong, False]
         assert [*map(int, line)] == [wrong, right + left, right, left]
     assert int(together[-1]) == sum(int(line[-1]) for line in lines)
-    assert [f"vote of {len(voters)} nets of double_fc_dropout",
+    assert [f"vote of {len(voters)} networks of double_fc_dropout",
             "the answer that most give", "-", "-",
             f"{100 - int(together[-1]) / 100:.2f}", "-", "1"] in rows(
                 blocks["results"])
