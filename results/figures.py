@@ -13,14 +13,14 @@ from extras.comparison import last, plot_runs
 from records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
                      RELU)
 
-# Okabe and Ito chose these (but for the grey, and Tol's wine red) so that
-# colour-blind people can tell them apart as well.
+# Okabe and Ito chose these (but for the grey, and Tol's wine red and olive)
+# so that colour-blind people can tell them apart as well.
 COLOURS = {
-    DISTORTED: "#882255", FINAL: "#0072B2",
+    DISTORTED: "#882255", FAST_FINAL: "#0072B2",
     "expanded_data_double_fc": "#E69F00", EXTENDED: "#CC79A7",
     RELU: "#D55E00", "dbl_conv": "#009E73",
     "basic_conv": "#56B4E9", "shallow": "#999999", "dense": "#000000",
-    FAST_FINAL: "#E69F00"}
+    FINAL: "#999933"}
 
 
 def draw_axes(xlabel, *ylabels):
@@ -59,7 +59,7 @@ def draw_all(records):
     """
     figure, axes = draw_axes("epoch", "test accuracy (%)")
     means = {name: last(records[name]).mean() for name in COLOURS
-             if name != FAST_FINAL}
+             if name != FINAL}
     best = sorted(means, key=means.get, reverse=True)
     draw_kinds(axes, {f"{name}: {means[name]:.2f}": name for name in best},
                records)
@@ -69,16 +69,15 @@ def draw_all(records):
     axes.set_ylim(97, 99.75)
     ticks = 97, 98, 98.5, 99, 99.3, 99.5, 99.7
     axes.set_yticks(ticks, map(str, ticks))
-    put_legend_below(axes)
-    figure.set_figheight(5.5)
+    put_legend_beside(axes)
     return figure
 
 
-def put_legend_below(axes):
-    """Puts the legend in two columns below the axes, where it hides nothing.
-    """
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2,
-                fontsize="small", frameon=False)
+def put_legend_beside(axes):
+    """Puts the legend beside the axes, where it hides nothing."""
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small",
+                frameon=False, labelspacing=1)
+    axes.figure.set_figwidth(10)
 
 
 def draw_loss(records):
@@ -96,7 +95,7 @@ def draw_loss(records):
     above.set_yscale("log")
     above.set_yticks(ticks, map(decimal, ticks))
     above.set_yticks([], minor=True)
-    put_legend_below(below)
+    put_legend_beside(below)
     return figure
 
 

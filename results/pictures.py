@@ -15,7 +15,7 @@ from backprop_manual_calculation import (INPUT, TARGET, WEIGHTS,
                                          feed_forward, gradient)
 from extras.distortions import distort
 
-COLOUR = "#D55E00"  # of what goes backward, and of frames
+ORANGE, BLUE = "#D55E00", "#0072B2"
 
 
 def draw_pictures(rows, columns, height, pictures, **options):
@@ -117,17 +117,17 @@ def draw_convolution(image, kernel, feature_map, pooled):
         axes.imshow(picture.numpy(), **{"cmap": "Greys", **colours})
         axes.set(xticks=[], yticks=[], title=title, xlabel=text)
     y, x = divmod(feature_map.argmax().item(), 24)
-    frame(grid[0], x, y, 5)
-    frame(grid[2], x, y, 1)
-    frame(grid[2], x // 2 * 2, y // 2 * 2, 2)
-    frame(grid[3], x // 2, y // 2, 1)
+    frame(grid[0], ORANGE, x, y, 5)
+    frame(grid[2], BLUE, x // 2 * 2, y // 2 * 2, 2)
+    frame(grid[2], ORANGE, x, y, 1)
+    frame(grid[3], BLUE, x // 2, y // 2, 1)
     return figure
 
 
-def frame(axes, left, top, side):
+def frame(axes, colour, left, top, side):
     """Draws a square around pixels of a picture."""
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False,
-                             edgecolor=COLOUR, linewidth=2))
+                             edgecolor=colour, linewidth=2))
 
 
 def draw_way(stages, probabilities):
@@ -149,7 +149,7 @@ def draw_way(stages, probabilities):
         before = here
     bars = figure.add_subplot(grid[:, -1])
     connect(figure, product(before, [bars]))
-    bars.barh(range(10), probabilities.numpy(), color="#0072B2")
+    bars.barh(range(10), probabilities.numpy(), color=BLUE)
     bars.set(yticks=range(10), xticks=(0, 1), xlim=(0, 1), title="softmax",
              xlabel="10 probabilities")
     bars.invert_yaxis()
@@ -191,19 +191,21 @@ def draw_step():
     values that go forward, and in colour the slopes that come back."""
     a_l1, a_l2 = feed_forward(WEIGHTS)
     cost, slopes = (a_l2 - TARGET) ** 2, gradient(WEIGHTS)
-    figure = Figure(figsize=(8, 1.7), layout="constrained")
+    figure = Figure(figsize=(9, 1.7), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(-0.6, 7.8), ylim=(-1, 1))
+    axes.set(xlim=(-0.6, 9), ylim=(-1, 1))
     axes.set_axis_off()
     middle = {"ha": "center", "va": "center"}
     for x, text, shape in ((0, f"input\n{INPUT}", "square"),
                            (3, f"a_l1\n{a_l1:.4f}", "circle"),
                            (6, f"a_l2\n{a_l2:.4f}", "circle")):
-        axes.text(x, 0, text, middle, bbox={"boxstyle": shape,
+        axes.text(x, 0, text, middle, bbox={"boxstyle": f"{shape},pad=0.4",
                                             "facecolor": "white"})
-    axes.text(7.4, 0, f"cost\n(a_l2 - 1)$^2$\n{cost:.4f}", middle)
-    for left, right in (0.5, 2.5), (3.5, 5.5), (6.5, 7):
-        for y, colour, style in (0.1, "black", "->"), (-0.1, COLOUR, "<-"):
+    axes.text(8.6, 0, f"cost\n(a_l2 - 1)$^2$\n{cost:.4f}", middle)
+    axes.text(7.35, -0.55, "slope for a_l2:\n2 (a_l2 - 1) = "
+              f"{2 * (a_l2 - TARGET):.3f}", middle, color=ORANGE)
+    for left, right in (0.6, 2.4), (3.6, 5.4), (6.6, 8.1):
+        for y, colour, style in (0.1, "black", "->"), (-0.1, ORANGE, "<-"):
             axes.annotate("", (right, y), (left, y), arrowprops={
                 "arrowstyle": style, "color": colour})
     for x, layer in (1.5, "l1"), (4.5, "l2"):
@@ -211,5 +213,5 @@ def draw_step():
         axes.text(x, 0.55, f"{w} = {WEIGHTS[w]}\n{b} = {WEIGHTS[b]}", middle)
         axes.text(x, -0.55, f"slope for {w}: {slopes[w]:.4f}\n"
                   f"dz_{layer}, slope for {b}: {slopes[b]:.4f}", middle,
-                  color=COLOUR)
+                  color=ORANGE)
     return figure

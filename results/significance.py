@@ -142,7 +142,7 @@ def meaning(step, gain, verdict):
     nobody claims, what a test by itself says."""
     if verdict == "not claimed":
         return (f"{meaning(step, gain, verdicts([gain])[0])} Neither the book "
-                "nor the article claims this.")
+                "nor the article makes a claim here.")
     if verdict == "borne out":
         return f"{step.claim[0].upper()}{step.claim[1:]}."
     if verdict == "contradicted":
@@ -161,7 +161,7 @@ def unsteady(records, step):
     return "".join(
         f" Over the last {spans} epochs, "
         + ("luck may explain it." if verdict == "undecided" else
-           "the difference would pass.")
+           "the difference would count.")
         for changed, verdict, spans in other_verdicts(records)
         if changed == step)
 

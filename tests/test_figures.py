@@ -105,11 +105,11 @@ def test_a_window_times_a_kernel_is_a_pixel_of_the_map(figures):
 
     bias = torch.load(report.RESULTS / "double_fc_dropout-seed0.pt",
                       weights_only=True)["conv1.bias"].numpy()
-    pixel, = framed(feature_map, 0).ravel()
+    pixel, = framed(feature_map, 1).ravel()
     window = framed(image, 0) * kernel.images[0].get_array()
     assert np.isclose(window.sum() + bias, pixel, atol=1e-5).any()
-    assert framed(feature_map, 1).max() == pixel == framed(pooled, 0).item()
-    assert framed(feature_map, 1).shape == (2, 2)
+    assert framed(feature_map, 0).max() == pixel == framed(pooled, 0).item()
+    assert framed(feature_map, 0).shape == (2, 2)
 
 
 def test_lines_tell_which_maps_a_map_is_made_of(figures):

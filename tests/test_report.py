@@ -211,10 +211,10 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
     ("undecided", 1, float("nan"), "Single runs do not tell whether {}."),
     ("undecided", -1, 0.3, "Luck alone would give a difference this large in "
      "30 of 100 comparisons, so it remains undecided whether {}, or worse."),
-    ("not claimed", 1, 0.01, "{}. Neither the book nor the article claims "
-     "this."),
+    ("not claimed", 1, 0.01, "{}. Neither the book nor the article makes "
+     "a claim here."),
     ("not claimed", -1, 0.01, "It is not true here that {}. Neither the book "
-     "nor the article claims this.")])
+     "nor the article makes a claim here.")])
 def test_what_a_verdict_means(verdict, points, p, words):
     step = significance.STEPS[0]
     gain = comparison.Difference(points, 0.1, p)
