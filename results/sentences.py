@@ -45,9 +45,9 @@ def gpu_text():
     gains = sorted((row[2] / row[5], row[0])
                    for row in read_speeds("speed_gpu.md", "step"))
     (least, slow), (most, fast) = gains[0], gains[-1]
-    return (f"The GPU takes a step of `{fast}` {most:.1f} times as fast as "
-            "one thread of the processor beside it, and a step of "
-            f"`{slow}` {least:.1f} times as fast.\n")
+    return (f"On the GPU, a step of `{fast}` is {most:.1f} times as fast as "
+            "with one thread of the processor beside it, but a step of "
+            f"`{slow}` takes {1 / least:.1f} times as long.\n")
 
 
 def read_speeds(name, kind):

@@ -151,7 +151,7 @@ def meaning(step, gain, verdict):
         return f"Single runs do not tell whether {step.claim}."
     worse = ", or worse" if gain.points < 0 else ""
     return ("Luck alone would give a difference this large in "
-            f"{100 * gain.p:.0f} of 100 comparisons, so it remains undecided "
+            f"{100 * gain.p:.0f} of 100 comparisons, so we cannot tell "
             f"whether {step.claim}{worse}.")
 
 
@@ -161,7 +161,7 @@ def unsteady(records, step):
     return "".join(
         f" Over the last {spans} epochs, "
         + ("luck may explain it." if verdict == "undecided" else
-           "the difference would count.")
+           "the difference would pass our test.")
         for changed, verdict, spans in other_verdicts(records)
         if changed == step)
 

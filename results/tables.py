@@ -51,7 +51,7 @@ def results_table(records, labels):
         runs = records[name]
         right = vote_is_right(runs, labels).double().mean().item()
         rows.append([f"vote of {len(runs)} networks of {name}",
-                     "the answer that most give", published, "-",
+                     "the majority's answer", published, "-",
                      f"{100 * right:.2f}", "-", 1])
     return table(("experiment", "what is new", "Nielsen", "article", "ours",
                   "s", "n"), rows, left=2)

@@ -207,10 +207,10 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
     ("borne out", 1, 0.01, "{}."),
     ("contradicted", -1, 0.01, "It is not true here that {}."),
     ("undecided", 1, 0.03, "Luck alone would give a difference this large in "
-     "3 of 100 comparisons, so it remains undecided whether {}."),
+     "3 of 100 comparisons, so we cannot tell whether {}."),
     ("undecided", 1, float("nan"), "Single runs do not tell whether {}."),
     ("undecided", -1, 0.3, "Luck alone would give a difference this large in "
-     "30 of 100 comparisons, so it remains undecided whether {}, or worse."),
+     "30 of 100 comparisons, so we cannot tell whether {}, or worse."),
     ("not claimed", 1, 0.01, "{}. Neither the book nor the article makes "
      "a claim here."),
     ("not claimed", -1, 0.01, "It is not true here that {}. Neither the book "
@@ -293,7 +293,7 @@ def test_the_vote(runs, labels, blocks):
         assert [*map(int, line)] == [wrong, right + left, right, left]
     assert int(together[-1]) == sum(int(line[-1]) for line in lines)
     assert [f"vote of {len(voters)} networks of double_fc_dropout",
-            "the answer that most give", "-", "-",
+            "the majority's answer", "-", "-",
             f"{100 - int(together[-1]) / 100:.2f}", "-", "1"] in rows(
                 blocks["results"])
     assert (f"of double_fc_dropout gets {together[-1]} images wrong; the "
@@ -314,9 +314,9 @@ def test_how_much_faster_a_gpu_is(blocks):
                    for row in rows(blocks["speed gpu"])
                    if ": a step" in row[0])
     assert len(gains) == 7
-    for gain, net in gains[0], gains[-1]:
-        assert f"a step of `{net}` " in blocks["gpu"]
-        assert f" {gain:.1f} times" in blocks["gpu"]
+    (least, slow), (most, fast) = gains[0], gains[-1]
+    assert f" `{fast}` is {most:.1f} times as fast " in blocks["gpu"]
+    assert f" `{slow}` takes {1 / least:.1f} times as long" in blocks["gpu"]
 
 
 def test_the_machines(runs, blocks):
