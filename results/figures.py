@@ -101,10 +101,10 @@ def draw_loss(records):
 
 def draw_costs():
     """Returns the two costs of an output that should be 1."""
-    figure, axes = draw_axes("output x, which should be 1", "cost")
-    x = np.linspace(0.001, 1, 1000)
-    axes.plot(x, -np.log(x), "#0072B2", label=r"cross-entropy, $-\ln x$")
-    axes.plot(x, (x - 1) ** 2, "#D55E00", label="squared error, $(x - 1)^2$")
+    figure, axes = draw_axes("output a, which should be 1", "cost")
+    a = np.linspace(0.001, 1, 1000)
+    axes.plot(a, -np.log(a), "#0072B2", label=r"cross-entropy, $-\ln a$")
+    axes.plot(a, (a - 1) ** 2, "#D55E00", label="squared error, $(a - 1)^2$")
     axes.legend()
     return figure
 

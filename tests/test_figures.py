@@ -35,7 +35,7 @@ def test_each_figure_is_on_a_page(figures):
 def test_axes_have_names_and_units(figures, name):
     axes, = figures[name].axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == {
-        "costs": ("output x, which should be 1", "cost")}.get(
+        "costs": ("output a, which should be 1", "cost")}.get(
             name, ("epoch", "test accuracy (%)"))
     assert len(axes.get_legend().get_texts()) == len({
         line.get_color() for line in axes.get_lines()})

@@ -50,7 +50,7 @@ def assert_alike(printed, shown):
 
 
 @pytest.mark.parametrize("page, count", [
-    ("README.md", 7), ("results/README.md", 2)])
+    ("README.md", 8), ("results/README.md", 2)])
 def test_the_sessions(monkeypatch, page, count):
     """All pycon blocks of a page, as one session in the project's folder."""
     monkeypatch.chdir(ROOT)
