@@ -91,9 +91,9 @@ def dropout_text(records):
     for name in "expanded_data_double_fc", EXTENDED:
         plain = in_epochs(records[name], epochs - 9, epochs)
         gain = compare(plain, last(dropped, 10))
-        parts.append(f"{gain} points against {name} (p: {p_text(gain)})")
-    return (f"In epochs {epochs - 9} to {epochs} of all, the difference of "
-            f"{FAST_FINAL} is {joined(parts)}.\n")
+        parts.append(f"by {gain} points from {name} (p: {p_text(gain)})")
+    return (f"Over epochs {epochs - 9} to {epochs} of each, {FAST_FINAL} "
+            f"differs {joined(parts)}.\n")
 
 
 def in_epochs(runs, first, final=None):
@@ -151,8 +151,8 @@ def rates_text(records):
         text += (f"- With rate {EXPERIMENTS[name].lr}, our runs ended at "
                  f"{tests[:, -1].min():.2f} to {tests[:, -1].max():.2f} %. "
                  f"They first exceeded 99.5 % in epochs {epochs}. Over the "
-                 "last ten epochs, the accuracy of a run has a standard "
-                 f"deviation of {listed} points.\n")
+                 "last ten epochs, the accuracies of the runs have standard "
+                 f"deviations of {listed} points.\n")
     more = compare(deviations[FINAL], deviations[FAST_FINAL])
     return (f"{text}- The claim that a run with 0.03 varies more from epoch "
             f"to epoch is {verdicts([more])[0]}: its standard deviation "
@@ -201,8 +201,9 @@ def small_weights_text():
         net, seed = load_net(STRONG_DECAY, path), path.stem.split("-seed")[1]
         norms.append(f"{norm(net):.1f} (seed {seed})")
         sure.append(f"{certainty(net):.3f} (seed {seed})")
-    return (f"The norm of all weights and biases is {norm(start):.1f} at the "
-            f"start. At the end it is {norm(usual):.1f} with decay {wd}, but "
-            f"{joined(norms)} with decay {strong_wd}. On average, a network "
+    return ("\nThe norm of all weights and biases (the root of the sum of "
+            f"their squares) is {norm(start):.1f} at the start. At the end it "
+            f"is {norm(usual):.1f} with decay {wd}, but {joined(norms)} with "
+            f"decay {strong_wd}. On average, a network "
             f"gives the right digit a probability of {certainty(usual):.3f} "
             f"with decay {wd}, but {joined(sure)} with decay {strong_wd}.\n")

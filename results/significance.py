@@ -27,7 +27,7 @@ STEPS = (
     Step("a second convolution", "basic_conv", "dbl_conv",
          "a network with a second convolution does better"),
     Step("ReLU", "dbl_conv", RELU,
-         "ReLU, together with its lower rate and its weight decay, beats "
+         "ReLU, with its lower learning rate and its weight decay, beats "
          "sigmoids"),
     Step("extended data", RELU, EXTENDED,
          "it helps to train on shifted copies as well"),
@@ -150,7 +150,7 @@ def meaning(step, gain, verdict):
     if np.isnan(gain.p):
         return f"Single runs do not tell whether {step.claim}."
     worse = ", or worse" if gain.points < 0 else ""
-    return ("Luck alone would give a difference this large in "
+    return ("Luck alone would give a difference at least this large in "
             f"{100 * gain.p:.0f} of 100 comparisons, so we cannot tell "
             f"whether {step.claim}{worse}.")
 
@@ -159,9 +159,9 @@ def unsteady(records, step):
     """Returns what the difference of a step would be by other epochs than the
     last ten, where the verdict changes; in sentences, or ""."""
     return "".join(
-        f" Over the last {spans} epochs, "
-        + ("luck may explain it." if verdict == "undecided" else
-           "the difference would pass our test.")
+        f" Had we compared the last {spans} epochs, "
+        + ("we could not tell." if verdict == "undecided" else
+           "luck would not explain the difference.")
         for changed, verdict, spans in other_verdicts(records)
         if changed == step)
 
@@ -186,18 +186,17 @@ def other_digits_text(records, labels):
     lost = [f"the verdict on {step.what} is lost"
             for (step, _, before), (_, _, after)
             in zip(measure_steps(records), steps) if after != before]
-    return ("With the luck of the images, the standard errors of the claimed "
-            f"steps are {min(wide):.2f} to {max(wide):.2f} points, and "
-            f"{', '.join(lost) or 'no verdict is lost'}.\n")
+    return ("With the luck of the images included, the standard errors of the "
+            f"claimed steps are {min(wide):.2f} to {max(wide):.2f} points, "
+            f"and {', '.join(lost) or 'no verdict is lost'}.\n")
 
 
 def other_epochs_text(records):
     """Returns how the verdicts would fare if other epochs decided."""
-    changes = [f"{step.what} would be {verdict} over the last {spans}"
+    changes = [f"By the last {spans}, {step.what} would be {verdict}."
                for step, verdict, spans in other_verdicts(records)]
-    return ("If other epochs than the last ten decided (we tried the last "
-            f"{joined(map(str, OTHER_EPOCHS))}), "
-            f"{'; '.join(changes) or 'no verdict would change'}.\n")
+    return (f"We also tried the last {joined(map(str, OTHER_EPOCHS))} epochs. "
+            f"{' '.join(changes) or 'No verdict would change.'}\n")
 
 
 def sides_text(records):

@@ -197,20 +197,22 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
         line, = [line for line in blocks.get(
             f"ours {step.after}", "").splitlines()
             if f", against `{step.before}`:" in line] or [""]
-        here = re.findall("Over the last ([^.]*) epochs, the difference", line)
+        here = re.findall("Had we compared the last (.*) epochs, luck", line)
         assert not step.claim or here == re.findall(
-            rf" {step.what} would be borne out over the last (.*?)[;.]",
+            rf"By the last ([^.]*), {step.what} would be borne out",
             blocks["other epochs"])
 
 
 @pytest.mark.parametrize("verdict, points, p, words", [
     ("borne out", 1, 0.01, "{}."),
     ("contradicted", -1, 0.01, "It is not true here that {}."),
-    ("undecided", 1, 0.03, "Luck alone would give a difference this large in "
-     "3 of 100 comparisons, so we cannot tell whether {}."),
+    ("undecided", 1, 0.03, "Luck alone would give a difference at "
+     "least this large in 3 of 100 comparisons, so we cannot tell whether "
+     "{}."),
     ("undecided", 1, float("nan"), "Single runs do not tell whether {}."),
-    ("undecided", -1, 0.3, "Luck alone would give a difference this large in "
-     "30 of 100 comparisons, so we cannot tell whether {}, or worse."),
+    ("undecided", -1, 0.3, "Luck alone would give a difference at "
+     "least this large in 30 of 100 comparisons, so we cannot tell whether "
+     "{}, or worse."),
     ("not claimed", 1, 0.01, "{}. Neither the book nor the article makes "
      "a claim here."),
     ("not claimed", -1, 0.01, "It is not true here that {}. Neither the book "
