@@ -85,7 +85,8 @@ def draw_loss(records):
     of the runs that have kept their loss."""
     figure, above, below = draw_axes("", "training loss (log scale)", "")
     kept = {name: [run for run in records[name] if "loss" in run]
-            for name in (RELU, EXTENDED, FINAL, DISTORTED)}
+            for name in (RELU, EXTENDED, "expanded_data_double_fc", FINAL,
+                         DISTORTED)}
     draw_kinds(below, {name: name for name in kept}, kept)
     for name, runs in kept.items():
         losses = np.array([run["loss"] for run in runs], dtype=float)

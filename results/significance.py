@@ -159,7 +159,7 @@ def unsteady(records, step):
     """Returns what the difference of a step would be by other epochs than the
     last ten, where the verdict changes; in sentences, or ""."""
     return "".join(
-        f" Had we compared the last {spans} epochs, "
+        f" Had we compared {spans}, "
         + ("we could not tell." if verdict == "undecided" else
            "luck would not explain the difference.")
         for changed, verdict, spans in other_verdicts(records)
@@ -167,15 +167,16 @@ def unsteady(records, step):
 
 
 def other_verdicts(records):
-    """Returns (step, verdict, numbers of epochs) of each verdict that would
-    change if the mean of other epochs than the last ten decided."""
+    """Returns (step, verdict, which epochs, in words) of each verdict that
+    would change if the mean of other epochs than the last ten decided."""
     spans, usual = {}, measure_steps(records)
     for epochs in OTHER_EPOCHS:
         for (step, _, before), (_, _, after) in zip(
                 usual, measure_steps(records, epochs=epochs)):
             if after != before:
                 spans.setdefault((step, after), []).append(str(epochs))
-    return [(step, verdict, joined(epochs, "or"))
+    return [(step, verdict, "the last epoch" if epochs == ["1"] else
+             f"the last {joined(epochs, 'or')} epochs")
             for (step, verdict), epochs in spans.items()]
 
 
@@ -193,7 +194,7 @@ def other_digits_text(records, labels):
 
 def other_epochs_text(records):
     """Returns how the verdicts would fare if other epochs decided."""
-    changes = [f"By the last {spans}, {step.what} would be {verdict}."
+    changes = [f"By {spans}, {step.what} would be {verdict}."
                for step, verdict, spans in other_verdicts(records)]
     return (f"We also tried the last {joined(map(str, OTHER_EPOCHS))} epochs. "
             f"{' '.join(changes) or 'No verdict would change.'}\n")
