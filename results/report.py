@@ -82,7 +82,7 @@ def make_blocks(records, labels):
         "votes": sentences.votes_text(records, labels),
         "plateau": sentences.plateau_text(records),
         "rates": sentences.rates_text(records),
-        "decay": (sentences.decay_text(records)
+        "decay": (sentences.decay_text(records) + "\n"
                   + sentences.small_weights_text()),
         "machines": tables.machines_table(records)}
 

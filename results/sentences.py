@@ -201,7 +201,7 @@ def small_weights_text():
         net, seed = load_net(STRONG_DECAY, path), path.stem.split("-seed")[1]
         norms.append(f"{norm(net):.1f} (seed {seed})")
         sure.append(f"{certainty(net):.3f} (seed {seed})")
-    return ("\nThe norm of all weights and biases (the root of the sum of "
+    return ("The norm of all weights and biases (the root of the sum of "
             f"their squares) is {norm(start):.1f} at the start. At the end it "
             f"is {norm(usual):.1f} with decay {wd}, but {joined(norms)} with "
             f"decay {strong_wd}. On average, a network "
