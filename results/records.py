@@ -47,8 +47,7 @@ WEAK_DECAY = "dbl_conv_relu_wd0.00002"
 FINAL, FAST_FINAL = "double_fc_dropout", "double_fc_dropout_lr0.03"
 EXTENDED, DISTORTED = "expanded_data", "distorted_data"
 
-# The experiments whose nets vote: what Nielsen published of it
-VOTES = {FAST_FINAL: "99.67 (5 networks)", FINAL: "-", DISTORTED: "-"}
+VOTERS = (FAST_FINAL, FINAL, DISTORTED)  # experiments whose nets vote
 
 
 # Records

@@ -12,8 +12,9 @@ import numpy as np
 from extras.command_line import decimal, recipe_text
 from extras.comparison import accuracies, compare, compare_runs, last
 from records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL, RELU,
-                     RESULTS, STRONG_DECAY, VOTES, WEAK_DECAY, all_predictions,
-                     joined, mean_text, minutes, vote_is_right)
+                     RESULTS, STRONG_DECAY, VOTERS, WEAK_DECAY,
+                     all_predictions, joined, mean_text, minutes,
+                     vote_is_right)
 from saved_nets import certainty, load_net, norm
 from significance import p_text, steps_text, verdicts
 
@@ -121,7 +122,7 @@ def moved_text(shifts):
 def votes_text(records, labels):
     """Returns how the votes of nets compare with single nets."""
     text = ""
-    for name in VOTES:
+    for name in VOTERS:
         runs = records[name]
         wrong = (all_predictions(runs) != labels).sum(dim=1).tolist()
         together = (~vote_is_right(runs, labels)).sum().item()
