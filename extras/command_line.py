@@ -95,7 +95,8 @@ def make_parser(description, nets, experiments, reader):
     recipes = "\n".join(f"  {net:8}{recipe_text(experiments[name])}"
                         for net, name in nets.items())
     parser = argparse.ArgumentParser(
-        description=description, usage="%(prog)s [flags]  (see --help)",
+        description=description, usage="%(prog)s [--read PICTURE ...] "
+        "[flags]  (see --help)",
         epilog="recipes, the default values of --epochs, --lr, --wd "
         f"and --extend_data:\n{recipes}",
         formatter_class=argparse.RawDescriptionHelpFormatter)

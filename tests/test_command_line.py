@@ -180,7 +180,8 @@ BAD = {  # arguments: words of the message
     "--save /proc/net.pt": "cannot write",
     f"--save {'x' * 256}": "cannot write",
     "--save x.pt --record x.pt": "must name different files",
-    "--frobnicate": "unrecognized arguments",
+    "--frobnicate": "unrecognized arguments: --frobnicate",
+    "seven.jpg": "unrecognized arguments: seven.jpg",
 }
 
 
@@ -192,8 +193,9 @@ def test_bad_input(script, arguments, tmp_path, monkeypatch, capsys):
         script.main(arguments.split(" "))
     assert error.value.code == 2
     output = capsys.readouterr()
-    assert output.out == "" and BAD[arguments] in output.err.splitlines()[-1]
-    assert not list(tmp_path.iterdir())
+    usage, *_, message = output.err.splitlines()
+    assert "[--read PICTURE ...]" in usage and BAD[arguments] in message
+    assert output.out == "" and not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
