@@ -195,6 +195,9 @@ def compute_outputs(model, images):
             return torch.cat([model(part.to(device)).cpu()
                               for part in images.split(250)])
     except (IndexError, RuntimeError) as error:
+        if not images.is_floating_point():
+            raise TypeError(f"images are {images.dtype}, not float32 from 0 "
+                            "to 1; divide MNIST's bytes by 255") from error
         if images.dim() > 3 or images.numel() != IMAGE_WIDTH ** 2:
             raise
         raise ValueError(f"images {tuple(images.shape)} do not fit: {error}; "

@@ -35,8 +35,8 @@ def load_weights(net, path):
     damaged or its weights do not fit, which leaves net as it was. Nets of
     equal shapes, such as those with and without dropout, fit each other.
     """
-    with reading(path, "is damaged, or holds more than weights; --save, or "
-                 "torch.save(net.state_dict(), FILE), writes weights"):
+    with reading(path, "is damaged, or does not hold just weights; write "
+                 "them with --save, or torch.save(net.state_dict(), FILE)"):
         weights = load(path)
     check_weights(path, weights, type(net).__name__)
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -46,7 +46,8 @@ def load_weights(net, path):
         net.load_state_dict(before)
         raise ValueError(f"{path} does not hold the weights of a "
                          f"{type(net).__name__}; load it into the net that it "
-                         "was saved from (--net)") from error
+                         "was saved from (on the command line, name that with "
+                         "--net)") from error
 
 
 def check_weights(path, weights, net):

@@ -69,6 +69,7 @@ def draw_all(records):
     axes.set_ylim(97, 99.75)
     ticks = 97, 98, 98.5, 99, 99.3, 99.5, 99.7
     axes.set_yticks(ticks, map(str, ticks))
+    figure.set_figheight(6.5)
     put_legend_beside(axes)
     return figure
 

@@ -13,8 +13,7 @@ from extras.command_line import decimal, recipe_text
 from extras.comparison import accuracies, compare, compare_runs, last
 from records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL, RELU,
                      RESULTS, STRONG_DECAY, VOTERS, WEAK_DECAY,
-                     all_predictions, joined, mean_text, minutes,
-                     vote_is_right)
+                     all_predictions, joined, minutes, vote_is_right)
 from saved_nets import certainty, load_net, norm
 from significance import p_text, steps_text, verdicts
 
@@ -26,7 +25,7 @@ def experiment_text(records, name):
     ends = last(runs)
     return (f"- `{name}`: {recipe_text(recipe)}; about {minutes(runs):.0f} "
             f"min. Our {len(runs)} runs ended between {ends.min():.2f} and "
-            f"{ends.max():.2f} %, at {mean_text(ends)} % on average.\n"
+            f"{ends.max():.2f} %.\n"
             + steps_text(records, name))
 
 
@@ -104,7 +103,7 @@ def in_epochs(runs, first, final=None):
 
 
 def moved_text(shifts):
-    """Returns how many mistakes nets make on shifted images."""
+    """Returns how many mistakes saved nets make on shifted images."""
     changes = []
     for name in "dense", "basic_conv", FINAL:
         if name not in shifts:
@@ -114,9 +113,10 @@ def moved_text(shifts):
         changes.append(f"stays at {after} %" if after == before else
                        f"goes from {before} to {after} %")
     dense, conv, final = changes
-    return ("When the test images are shifted by a pixel, the share that "
-            f"dense gets wrong {dense}, and that of basic_conv {conv}. For "
-            f"{FINAL}, which saw shifted images in training, it {final}.\n")
+    return ("We shifted the test images by a pixel to each of the four sides. "
+            f"On average, the share that a run of dense gets wrong {dense}, "
+            f"and that of basic_conv {conv}. For {FINAL}, which saw shifted "
+            f"images in training, it {final}.\n")
 
 
 def votes_text(records, labels):

@@ -27,17 +27,18 @@ STEPS = (
     Step("a second convolution", "basic_conv", "dbl_conv",
          "a network with a second convolution does better"),
     Step("ReLU", "dbl_conv", RELU,
-         "ReLU, with its lower learning rate and its weight decay, beats "
-         "sigmoids"),
+         "ReLU, with its lower learning rate and its weight decay, does "
+         "better than the sigmoid"),
     Step("extended data", RELU, EXTENDED,
-         "it helps to train on shifted copies as well"),
+         "a network that also learns from shifted copies does better"),
     Step("two dense layers of 1,000", EXTENDED,
          "expanded_data_double_fc", "larger dense layers do better",
          claimed=False),
     Step("dropout", "expanded_data_double_fc", FAST_FINAL,
-         "dropout and its recipe improve the larger dense layers"),
+         "larger dense layers do better with dropout and its recipe"),
     Step("two dense layers and dropout", EXTENDED, FAST_FINAL,
-         "larger dense layers, with dropout and its recipe, do better"),
+         "larger dense layers, with dropout and its recipe, do better than "
+         "one small layer"),
     Step("learning rate 0.005 instead of 0.03", FAST_FINAL, FINAL,
          claimed=False),
     Step("distorted images instead of shifted ones", FINAL, DISTORTED,
@@ -141,8 +142,7 @@ def meaning(step, gain, verdict):
     """Returns what a verdict says of a step's claim, in a sentence; of what
     nobody claims, what a test by itself says."""
     if verdict == "not claimed":
-        return (f"{meaning(step, gain, verdicts([gain])[0])} Neither the book "
-                "nor the article makes a claim here.")
+        return meaning(step, gain, verdicts([gain])[0])
     if verdict == "borne out":
         return f"{step.claim[0].upper()}{step.claim[1:]}."
     if verdict == "contradicted":
@@ -159,9 +159,9 @@ def unsteady(records, step):
     """Returns what the difference of a step would be by other epochs than the
     last ten, where the verdict changes; in sentences, or ""."""
     return "".join(
-        f" Had we compared {spans}, "
+        f" If we compared {spans} instead, "
         + ("we could not tell." if verdict == "undecided" else
-           "luck would not explain the difference.")
+           "luck would hardly explain the difference.")
         for changed, verdict, spans in other_verdicts(records)
         if changed == step)
 

@@ -421,7 +421,7 @@ def test_one_bad_picture_among_several(tmp_path, capsys):
     (["--read", "x.png", "--test-size", "3"], "leave out --test_size"),
     (["--load", "x.pt", "--save", "y.pt"], "leave out --save"),
     (["--load", "x.pt"], "x.pt"),
-    (["--load", str(SEVEN)], "7.jpg is damaged, or holds more than weights"),
+    (["--load", str(SEVEN)], "7.jpg is damaged, or does not hold just"),
     (["--load", ""], "there is no readable file"),
     (["--load", "", "--epochs", "1"], "leave out --epochs"),
     (["--load", str(FINAL)], "does not hold the weights of a ConvNetSimple"),

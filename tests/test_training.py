@@ -310,10 +310,11 @@ def test_images_are_a_tensor(images):
         common.predict(convnet.ConvNetSimple(), images)
 
 
-def test_ten_images_of_another_type_are_not_one():
-    with pytest.raises(RuntimeError, match="type"):
+@pytest.mark.parametrize("shape", [(28, 28), (10, 28, 28), (3, 1, 28, 28)])
+def test_bytes_are_no_images(shape):
+    with pytest.raises(TypeError, match="uint8, not float32 .* by 255"):
         common.predict(convnet.ConvNetSimple(),
-                       torch.zeros(10, 28, 28, dtype=torch.uint8))
+                       torch.zeros(shape, dtype=torch.uint8))
 
 
 def test_nan_is_no_answer():
