@@ -197,11 +197,12 @@ def compute_outputs(model, images):
     except (IndexError, RuntimeError) as error:
         if not images.is_floating_point():
             raise TypeError(f"images are {images.dtype}, not float32 from 0 "
-                            "to 1; divide MNIST's bytes by 255") from error
-        if images.dim() > 3 or images.numel() != IMAGE_WIDTH ** 2:
+                            "to 1; divide MNIST's bytes by 255") from None
+        if images.shape[1:] == (1, IMAGE_WIDTH, IMAGE_WIDTH):
             raise
         raise ValueError(f"images {tuple(images.shape)} do not fit: {error}; "
-                         "one image is image.view(1, 1, 28, 28)") from None
+                         "our nets take (B, 1, 28, 28), and one image is "
+                         "image.view(1, 1, 28, 28)") from None
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def blaming_damage():
         raise
     except UnidentifiedImageError as error:
         raise ValueError(f"it is not a {'/'.join(FORMATS)} picture, or "
-                         "damaged; save it as JPEG or PNG") from error
+                         "it is damaged; save it as JPEG or PNG") from error
     except Image.DecompressionBombError as error:
         raise ValueError("it has far too many pixels; make it smaller, to "
                          f"{MEGAPIXELS} megapixels") from error

@@ -93,7 +93,7 @@ def draw_loss(records):
         losses = np.array([run["loss"] for run in runs], dtype=float)
         above.plot(range(1, losses.shape[1] + 1), losses.mean(axis=0),
                    COLOURS[name])
-    ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
+    ticks = 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
     above.set_yscale("log")
     above.set_yticks(ticks, map(decimal, ticks))
     above.set_yticks([], minor=True)

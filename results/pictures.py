@@ -203,7 +203,7 @@ def draw_step():
                                             "facecolor": "white"})
     axes.text(8.6, 0, f"cost\n(a_l2 - 1)$^2$\n{cost:.4f}", middle)
     axes.text(7.35, -0.55, "slope for a_l2:\n2 (a_l2 - 1) = "
-              f"{2 * (a_l2 - TARGET):.3f}", middle, color=ORANGE)
+              f"{2 * (a_l2 - TARGET):.4f}", middle, color=ORANGE)
     for left, right in (0.6, 2.4), (3.6, 5.4), (6.6, 8.1):
         for y, colour, style in (0.1, "black", "->"), (-0.1, ORANGE, "<-"):
             axes.annotate("", (right, y), (left, y), arrowprops={

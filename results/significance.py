@@ -46,7 +46,7 @@ STEPS = (
     Step("weight decay 0.00005 instead of 0.00002", WEAK_DECAY, RELU,
          claimed=False))
 
-OTHER_EPOCHS = 1, 5, 20, 30  # by which we might have judged, instead of ten
+OTHER_EPOCHS = range(1, 31)  # by which we might have judged, not by ten
 
 
 def measure_steps(records, labels=None, epochs=10):
@@ -159,9 +159,10 @@ def unsteady(records, step):
     """Returns what the difference of a step would be by other epochs than the
     last ten, where the verdict changes; in sentences, or ""."""
     return "".join(
-        f" If we compared {spans} instead, "
-        + ("we could not tell." if verdict == "undecided" else
-           "luck would hardly explain the difference.")
+        f" Had we compared {spans}, we "
+        + {"undecided": "could not have told.",
+           "borne out": "would have said so.",
+           "contradicted": "would have said the opposite."}[verdict]
         for changed, verdict, spans in other_verdicts(records)
         if changed == step)
 
@@ -174,10 +175,22 @@ def other_verdicts(records):
         for (step, _, before), (_, _, after) in zip(
                 usual, measure_steps(records, epochs=epochs)):
             if after != before:
-                spans.setdefault((step, after), []).append(str(epochs))
-    return [(step, verdict, "the last epoch" if epochs == ["1"] else
-             f"the last {joined(epochs, 'or')} epochs")
+                spans.setdefault((step, after), []).append(epochs)
+    return [(step, verdict, "the last epoch" if epochs == [1] else
+             f"the last {joined(ranges(epochs), 'or')} epochs")
             for (step, verdict), epochs in spans.items()]
+
+
+def ranges(numbers):
+    """Returns rising numbers in words, neighbours as "7 to 11"."""
+    parts = []
+    for number in numbers:
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return [f"{part[0]} to {part[-1]}" if len(part) > 1 else f"{part[0]}"
+            for part in parts]
 
 
 def other_digits_text(records, labels):
@@ -196,7 +209,8 @@ def other_epochs_text(records):
     """Returns how the verdicts would fare if other epochs decided."""
     changes = [f"By {spans}, {step.what} would be {verdict}."
                for step, verdict, spans in other_verdicts(records)]
-    return (f"We also tried the last {joined(map(str, OTHER_EPOCHS))} epochs. "
+    return ("We also tried all other spans, from the last epoch to the last "
+            f"{max(OTHER_EPOCHS)}. "
             f"{' '.join(changes) or 'No verdict would change.'}\n")
 
 
@@ -205,7 +219,7 @@ def sides_text(records):
     same recipe; ties do not count."""
     text = ""
     for epochs, which in (1, "after the last epoch"), (10, "of the last ten"):
-        parts = []
+        parts, chances = [], []
         for whose, numbers in zip(("Nielsen's", "the article's"),
                                   zip(*PUBLISHED.values())):
             other = {"dense", STRONG_DECAY}  # recipes than the published ones
@@ -217,7 +231,9 @@ def sides_text(records):
             gaps = gaps[abs(gaps) > 1e-6]
             above = (gaps > 0).sum()
             p = stats.binomtest(above, len(gaps)).pvalue
-            parts.append(f"{above} of {whose} {len(gaps)} numbers (p: "
-                         f"{p:.3f})")
-        text += f"- {' and '.join(parts)} lie below our means {which}.\n"
+            parts.append(f"{above} of {whose} {len(gaps)} numbers")
+            chances.append(f"{100 * p:.0f}")
+        text += (f"- {joined(parts)} lie below our means {which}; luck alone "
+                 "would give splits at least as uneven in "
+                 f"{joined(chances)} of 100 cases.\n")
     return text

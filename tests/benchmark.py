@@ -155,9 +155,14 @@ def print_row(what, options, *sides):
     ours, each (function, net), and their ratio, at each place."""
     times = take_turns(options.rounds, *[
         at(place, *side) for place in PLACES for side in sides])
-    cells = [f"{old:.3f} | {new:.3f} | {old / new:.2f}"
+    cells = [f"{rounded(old)} | {rounded(new)} | {old / new:.2f}"
              for old, new in zip(times[::2], times[1::2])]
     print(f"| {what} | {' | '.join(cells)} |", flush=True)
+
+
+def rounded(time):
+    """Returns a time in ms, without decimals if it is long."""
+    return f"{time:.{0 if time >= 100 else 3}f}"
 
 
 def compare_steps(name, recipe, loaders, options):

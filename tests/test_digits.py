@@ -320,7 +320,7 @@ def with_scans(count):
 
 NOISE = np.random.default_rng(0).normal(128, 4, (100, 100))
 CORNER = NOISE + 4 * (np.indices((100, 100)).sum(axis=0) == 90)
-NO_PICTURE = "not a PNG/.* picture, or damaged; save it as JPEG or PNG"
+NO_PICTURE = "not a PNG/.* picture, or it is damaged; save it as JPEG or PNG"
 BAD = {
     "no picture": (b"seven", NO_PICTURE),
     "empty": (b"", NO_PICTURE),

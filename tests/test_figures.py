@@ -148,7 +148,7 @@ def test_filters_are_the_final_nets(figures):
     for axes, kernel in zip(pictures, weights[:, 0]):
         np.testing.assert_array_equal(axes.images[0].get_array(), kernel)
     page = (report.RESULTS / "README.md").read_text("utf-8")
-    number, = re.findall(r"Kernel (\d+) is the one", page)
+    number, = re.findall(r"Kernel (\d+) is\s+the\s+one", page)
     chosen, = (axes for axes in pictures if axes.get_title() == number)
     np.testing.assert_array_equal(
         chosen.images[0].get_array(),

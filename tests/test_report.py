@@ -203,7 +203,7 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
         line, = [line for line in blocks.get(
             f"ours {step.after}", "").splitlines()
             if f", against `{step.before}`:" in line] or [""]
-        here = re.findall(r"If we compared (.*?) instead, (?:luck|we)", line)
+        here = re.findall(r"Had we compared (.*?), we ", line)
         assert not step.claim or here == re.findall(
             rf"By ([^.]*), {step.what} would be (?:borne|undec)",
             blocks["other epochs"])
@@ -250,10 +250,11 @@ def test_on_which_side_the_published_numbers_lie(monkeypatch):
         {"test_accuracy": tests}, {"test_accuracy": tests[:-1] + [0.9797]}])
     runs["dbl_conv_relu_wd0.00002"] = [{"test_accuracy": [0.99] * 100}] * 2
     last, ten = significance.sides_text(runs).splitlines()
-    assert last == ("- 2 of Nielsen's 3 numbers (p: 1.000) and 1 of the "
-                    "article's 3 numbers (p: 1.000) lie below our means after "
-                    "the last epoch.")
-    assert ten.startswith("- 2 of Nielsen's 4 numbers (p: 1.000) and ")
+    assert last == ("- 2 of Nielsen's 3 numbers and 1 of the article's 3 "
+                    "numbers lie below our means after the last epoch; luck "
+                    "alone would give splits at least as uneven in 100 and "
+                    "100 of 100 cases.")
+    assert ten.startswith("- 2 of Nielsen's 4 numbers and ")
 
 
 def test_the_table_of_shifts(runs, blocks, train_data, test_data):

@@ -298,9 +298,10 @@ def test_outputs_are_a_row_for_each_image(net):
         common.test_network(net, [(images, torch.arange(10))])
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (784,)])
-def test_one_image_is_no_batch(shape):
-    with pytest.raises(ValueError, match="one image is image.view"):
+@pytest.mark.parametrize("shape", [
+    (28, 28), (1, 28, 28), (784,), (3, 1, 32, 32), (3, 28, 28), (3, 784)])
+def test_images_of_another_shape(shape):
+    with pytest.raises(ValueError, match="do not fit: .* is image.view"):
         common.predict(convnet.ConvNetSimple(), torch.rand(shape))
 
 
