@@ -105,17 +105,18 @@ def in_epochs(runs, first, final=None):
 
 def moved_text(shifts):
     """Returns how many mistakes saved nets make on shifted images."""
-    changes = []
+    errors = []
     for name in "dense", "basic_conv", FINAL:
         if name not in shifts:
             raise ValueError(f"{RESULTS} has no weights of {name}-seed0")
-        before, after, *_ = shifts[name]
-        changes.append(f"from {100 - before:.2f} to {100 - after:.2f} %")
-    dense, conv, final = changes
+        errors += [f"{100 - accuracy:.2f} %" for accuracy in shifts[name][:2]]
+    dense, dense_moved, conv, conv_moved, final, final_moved = errors
     return ("A shift by a pixel, averaged over the four directions, takes the "
-            f"errors of the included dense network {dense}, those of "
-            f"basic_conv {conv}, and those of {FINAL}, which saw shifted "
-            f"images in training, {final}.\n")
+            f"errors of the included dense network from {dense} to "
+            f"{dense_moved}, and those of basic_conv from {conv} to "
+            f"{conv_moved}. With {FINAL}, which saw shifted images in "
+            f"training, they are {final} without the shift, and {final_moved} "
+            "with it.\n")
 
 
 def votes_text(records, labels):

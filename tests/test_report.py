@@ -209,6 +209,12 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
             blocks["other epochs"])
 
 
+def test_spans_in_words():
+    assert significance.ranges([]) == []
+    assert significance.ranges([1, 2, 3, 7, 9, 10]) == [
+        "1 to 3", "7", "9 to 10"]
+
+
 @pytest.mark.parametrize("verdict, points, p, words", [
     ("borne out", 1, 0.01, "{}."),
     ("contradicted", -1, 0.01, "It is not true here that {}."),
