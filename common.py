@@ -200,9 +200,9 @@ def compute_outputs(model, images):
                             "to 1; divide MNIST's bytes by 255") from None
         if images.shape[1:] == (1, IMAGE_WIDTH, IMAGE_WIDTH):
             raise
-        raise ValueError(f"images {tuple(images.shape)} do not fit: {error}; "
-                         "our nets take (B, 1, 28, 28), and one image is "
-                         "image.view(1, 1, 28, 28)") from None
+        raise ValueError(f"images {tuple(images.shape)} do not fit: our nets "
+                         "take (B, 1, 28, 28), and one image is "
+                         f"image.view(1, 1, 28, 28) ({error})") from None
 
 
 @contextmanager

@@ -129,8 +129,8 @@ def add_switches(parser):
     parser.add_argument("--device", default="cpu",
                         choices=("cpu", "cuda", "mps"), help="default: cpu, "
                         "as in the published runs; cuda is an NVIDIA GPU, mps "
-                        "an Apple GPU. With batches of ten, a GPU helps only "
-                        "the larger nets")
+                        "an Apple GPU. With batches of ten, a GPU helps "
+                        "little, and slows the dense nets down")
 
 
 def spellings(name):

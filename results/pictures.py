@@ -108,7 +108,7 @@ def draw_convolution(image, kernel, feature_map, pooled):
     for axes, picture, title, text, colours in (
             (grid[0], image, "image, 28x28", "a window of 5x5 pixels", {}),
             (grid[1], kernel, "kernel, 5x5", "25 weights: purple adds,\n"
-             "brown subtracts", {"cmap": "PuOr", "vmin": -limit,
+             "orange subtracts", {"cmap": "PuOr", "vmin": -limit,
                                  "vmax": limit}),
             (grid[2], feature_map, "feature map, 24x24", "products summed, "
              "plus bias;\nbelow 0 is white", {}),

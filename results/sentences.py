@@ -114,9 +114,9 @@ def moved_text(shifts):
     return ("A shift by a pixel, averaged over the four directions, takes the "
             f"errors of the included dense network from {dense} to "
             f"{dense_moved}, and those of basic_conv from {conv} to "
-            f"{conv_moved}. With {FINAL}, which saw shifted images in "
-            f"training, they are {final} without the shift, and {final_moved} "
-            "with it.\n")
+            f"{conv_moved}. {FINAL}, which saw shifted images in training, "
+            f"gets {final} wrong without the shift, and {final_moved} with "
+            "it.\n")
 
 
 def votes_text(records, labels):

@@ -159,10 +159,10 @@ def unsteady(records, step):
     """Returns what the difference of a step would be by other epochs than the
     last ten, where the verdict changes; in sentences, or ""."""
     return "".join(
-        f" Had we compared {spans}, we "
-        + {"undecided": "could not have told.",
-           "borne out": "would have said so.",
-           "contradicted": "would have said the opposite."}[verdict]
+        f" Averaged over {spans} instead, "
+        + {"undecided": "we could not tell.",
+           "borne out": "the answer would be yes.",
+           "contradicted": "the answer would be no."}[verdict]
         for changed, verdict, spans in other_verdicts(records)
         if changed == step)
 
@@ -207,7 +207,7 @@ def other_digits_text(records, labels):
 
 def other_epochs_text(records):
     """Returns how the verdicts would fare if other epochs decided."""
-    changes = [f"By {spans}, {step.what} would be {verdict}."
+    changes = [f"Averaged over {spans}, {step.what} would be {verdict}."
                for step, verdict, spans in other_verdicts(records)]
     return ("We also tried all other spans, from the last epoch to the last "
             f"{max(OTHER_EPOCHS)}. "
@@ -232,7 +232,7 @@ def sides_text(records):
             above = (gaps > 0).sum()
             p = stats.binomtest(above, len(gaps)).pvalue
             parts.append(f"{above} of {whose} {len(gaps)} numbers")
-            chances.append(f"{100 * p:.0f}")
+            chances.append(f"{100 * p:.3g}")
         text += (f"- {joined(parts)} lie below our means {which}; luck alone "
                  "would give splits at least as uneven in "
                  f"{joined(chances)} of 100 cases.\n")
