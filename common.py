@@ -185,7 +185,9 @@ def predict(model, images):
 
 def compute_outputs(model, images):
     """Returns model's outputs (B, 10) for images, on the CPU, in evaluation
-    mode and without gradients. Softmax makes probabilities of scores."""
+    mode and without gradients. Softmax makes probabilities of scores. Raises
+    TypeError or ValueError for images of another type or shape, if model fails
+    on them."""
     if not isinstance(images, torch.Tensor):
         raise TypeError("images must be a tensor (B, 1, 28, 28), not a "
                         f"{type(images).__name__}")
@@ -196,12 +198,13 @@ def compute_outputs(model, images):
                               for part in images.split(250)])
     except (IndexError, RuntimeError) as error:
         if not images.is_floating_point():
-            raise TypeError(f"images are {images.dtype}, not float32 from 0 "
-                            "to 1; divide MNIST's bytes by 255") from None
+            raise TypeError(f"the net fails on {images.dtype}; our nets take "
+                            "float32 from 0 to 1, which is MNIST's bytes "
+                            f"divided by 255 ({error})") from None
         if images.shape[1:] == (1, IMAGE_WIDTH, IMAGE_WIDTH):
             raise
-        raise ValueError(f"images {tuple(images.shape)} do not fit: our nets "
-                         "take (B, 1, 28, 28), and one image is "
+        raise ValueError(f"the net fails on images {tuple(images.shape)}; our "
+                         "nets take (B, 1, 28, 28), and one image is "
                          f"image.view(1, 1, 28, 28) ({error})") from None
 
 

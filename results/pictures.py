@@ -109,7 +109,7 @@ def draw_convolution(image, kernel, feature_map, pooled):
             (grid[0], image, "image, 28x28", "a window of 5x5 pixels", {}),
             (grid[1], kernel, "kernel, 5x5", "25 weights: purple adds,\n"
              "orange subtracts", {"cmap": "PuOr", "vmin": -limit,
-                                 "vmax": limit}),
+                                  "vmax": limit}),
             (grid[2], feature_map, "feature map, 24x24", "products summed, "
              "plus bias;\nbelow 0 is white", {}),
             (grid[3], pooled, "pooled, 12x12", "the largest of each\n"
