@@ -234,8 +234,8 @@ def check_labels(labels, count):
 
 
 def vote(predictions):
-    """Returns the answers (images,) int64 that most nets give, of their
-    answers (nets, images) int64; the smallest digit wins a tie."""
+    """Returns the most frequent answers (images,) int64 of nets' answers
+    (nets, images) int64; of equally frequent ones, the smallest digit."""
     if not (isinstance(predictions, torch.Tensor) and predictions.dim() == 2
             and len(predictions) and predictions.dtype == torch.int64
             and ((predictions >= 0) & (predictions < 10)).all()):

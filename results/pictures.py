@@ -15,7 +15,7 @@ from backprop_manual_calculation import (INPUT, TARGET, WEIGHTS,
                                          feed_forward, gradient)
 from extras.distortions import distort
 
-ORANGE, BLUE = "#D55E00", "#0072B2"
+ORANGE, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
 
 
 def draw_pictures(rows, columns, height, pictures, **options):
@@ -117,9 +117,9 @@ def draw_convolution(image, kernel, feature_map, pooled):
         axes.imshow(picture.numpy(), **{"cmap": "Greys", **colours})
         axes.set(xticks=[], yticks=[], title=title, xlabel=text)
     y, x = divmod(feature_map.argmax().item(), 24)
-    frame(grid[0], ORANGE, x, y, 5)
+    frame(grid[0], GREEN, x, y, 5)
     frame(grid[2], BLUE, x // 2 * 2, y // 2 * 2, 2)
-    frame(grid[2], ORANGE, x, y, 1)
+    frame(grid[2], GREEN, x, y, 1)
     frame(grid[3], BLUE, x // 2, y // 2, 1)
     return figure
 

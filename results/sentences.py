@@ -156,10 +156,11 @@ def rates_text(records):
         low, high = (accuracies(records[name])[:, -span:].std(axis=1, ddof=1)
                      for name in (FINAL, FAST_FINAL))
         more = compare(low, high)
-        parts.append(f"{high.mean():.3f} with 0.03 and {low.mean():.3f} with "
-                     f"0.005 over the last {words} epochs (p: {p_text(more)})")
-    return (f"{text}- Within a run, the accuracies have a mean standard "
-            f"deviation of {', and '.join(parts)}.\n")
+        parts.append(f"over the last {words} epochs, {high.mean():.3f} at the "
+                     f"higher rate and {low.mean():.3f} at the lower (p: "
+                     f"{p_text(more)})")
+    return (f"{text}- The mean standard deviation of the accuracies within a "
+            f"run is, {'; '.join(parts)}.\n")
 
 
 def first_above(run, accuracy):

@@ -159,10 +159,10 @@ def unsteady(records, step):
     """Returns what the difference of a step would be by other epochs than the
     last ten, where the verdict changes; in sentences, or ""."""
     return "".join(
-        f" Averaged over {spans} instead, "
-        + {"undecided": "we could not tell.",
-           "borne out": "the answer would be yes.",
-           "contradicted": "the answer would be no."}[verdict]
+        f" Had we averaged over {spans}, we "
+        + {"undecided": "could not tell.",
+           "borne out": "would say yes.",
+           "contradicted": "would say no."}[verdict]
         for changed, verdict, spans in other_verdicts(records)
         if changed == step)
 
@@ -176,21 +176,23 @@ def other_verdicts(records):
                 usual, measure_steps(records, epochs=epochs)):
             if after != before:
                 spans.setdefault((step, after), []).append(epochs)
-    return [(step, verdict, "the last epoch" if epochs == [1] else
-             f"the last {joined(ranges(epochs), 'or')} epochs")
+    return [(step, verdict, spans_text(epochs))
             for (step, verdict), epochs in spans.items()]
 
 
-def ranges(numbers):
-    """Returns rising numbers in words, neighbours as "7 to 11"."""
+def spans_text(numbers):
+    """Returns rising numbers of last epochs in words, neighbours as a range:
+    "the last 5 to 7 epochs, or the last 9"."""
     parts = []
     for number in numbers:
         if parts and parts[-1][-1] == number - 1:
             parts[-1].append(number)
         else:
             parts.append([number])
-    return [f"{part[0]} to {part[-1]}" if len(part) > 1 else f"{part[0]}"
-            for part in parts]
+    first, *others = [f"{part[0]} to {part[-1]}" if len(part) > 1
+                      else f"{part[0]}" for part in parts]
+    first = "epoch" if first == "1" else f"{first} epochs"
+    return ", or ".join(f"the last {span}" for span in (first, *others))
 
 
 def other_digits_text(records, labels):
@@ -232,8 +234,8 @@ def sides_text(records):
             above = (gaps > 0).sum()
             p = stats.binomtest(above, len(gaps)).pvalue
             parts.append(f"{above} of {whose} {len(gaps)} numbers")
-            chances.append(f"{100 * p:.3g}")
-        text += (f"- {joined(parts)} lie below our means {which}; luck alone "
-                 "would give splits at least as uneven in "
-                 f"{joined(chances)} of 100 cases.\n")
+            chances.append(f"in {100 * p:.3g} of 100 cases for {whose}")
+        text += (f"- {joined(parts)} lie below our means {which}. Luck alone "
+                 "would give a split at least as uneven "
+                 f"{joined(chances)}.\n")
     return text

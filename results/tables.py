@@ -50,7 +50,7 @@ def results_table(records, labels):
     voters = records[FAST_FINAL]
     right = vote_is_right(voters, labels).double().mean().item()
     rows.append([f"vote of {len(voters)} networks of {FAST_FINAL}",
-                 "the majority's answer", "99.67 (5 networks)", "-",
+                 "the most frequent answer", "99.67 (5 networks)", "-",
                  f"{100 * right:.2f}", "-", 1])
     return table(("experiment", "what is new", "Nielsen", "article", "ours",
                   "s", "n"), rows, left=2)

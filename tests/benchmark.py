@@ -223,7 +223,7 @@ def print_table(options, extended):
         common.TEST_BATCH_SIZE, shuffle=False)
     heads = [f"article, {where} | ours, {where} | ratio"
              for where, _, _ in PLACES]
-    print(f"| ms | {' | '.join(heads)} |")
+    print(f"| time in ms | {' | '.join(heads)} |")
     print("| --- |" + " --: |" * 3 * len(PLACES))
     for name, recipe in networks():
         compare_steps(name, recipe, train_loaders, options)
@@ -249,9 +249,9 @@ def main(argv=None):
     extended = common.get_extended_train_loader()
     extending, added = time.perf_counter() - start, megabytes() - before
     print_table(options, extended)
-    print(f"Extending the data took {extending:.2f} s and {added:.0f} MB on "
-          f"top of {before:.0f} MB; the whole benchmark used at most "
-          f"{megabytes():,.0f} MB.\n\nMeasured on {processors()}, torch "
+    print(f"Extending the data took {extending:.2f} s and {added:.0f} MB of "
+          f"memory, on top of {before:.0f} MB; the whole benchmark used at "
+          f"most {megabytes():,.0f} MB.\n\nMeasured on {processors()}, torch "
           f"{torch.__version__}: medians of {options.rounds} rounds, of "
           f"{options.steps} steps each in training.")
 

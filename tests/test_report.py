@@ -203,16 +203,18 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
         line, = [line for line in blocks.get(
             f"ours {step.after}", "").splitlines()
             if f", against `{step.before}`:" in line] or [""]
-        here = re.findall(r"Averaged over (.*?) instead, ", line)
+        here = re.findall(r"Had we averaged over (.*), we ", line)
         assert not step.claim or here == re.findall(
             rf"Averaged over ([^.]*), {step.what} would be ",
             blocks["other epochs"])
 
 
 def test_spans_in_words():
-    assert significance.ranges([]) == []
-    assert significance.ranges([1, 2, 3, 7, 9, 10]) == [
-        "1 to 3", "7", "9 to 10"]
+    for numbers, words in (
+            ([1], "the last epoch"), ([5], "the last 5 epochs"),
+            ([1, 2, 3, 7, 9, 10],
+             "the last 1 to 3 epochs, or the last 7, or the last 9 to 10")):
+        assert significance.spans_text(numbers) == words
 
 
 @pytest.mark.parametrize("verdict, points, p, words", [
@@ -257,9 +259,10 @@ def test_on_which_side_the_published_numbers_lie(monkeypatch):
     runs["dbl_conv_relu_wd0.00002"] = [{"test_accuracy": [0.99] * 100}] * 2
     last, ten = significance.sides_text(runs).splitlines()
     assert last == ("- 2 of Nielsen's 3 numbers and 1 of the article's 3 "
-                    "numbers lie below our means after the last epoch; luck "
-                    "alone would give splits at least as uneven in 100 and "
-                    "100 of 100 cases.")
+                    "numbers lie below our means after the last epoch. Luck "
+                    "alone would give a split at least as uneven in 100 of "
+                    "100 cases for Nielsen's and in 100 of 100 cases for the "
+                    "article's.")
     assert ten.startswith("- 2 of Nielsen's 4 numbers and ")
 
 
@@ -311,7 +314,7 @@ def test_the_vote(runs, labels, blocks):
                         blocks["votes"])
     assert rows(blocks["results"])[-1] == [
         "vote of 5 networks of double_fc_dropout_lr0.03",
-        "the majority's answer", "99.67 (5 networks)", "-",
+        "the most frequent answer", "99.67 (5 networks)", "-",
         f"{100 - int(wrong) / 100:.2f}", "-", "1"]
 
 
