@@ -130,7 +130,7 @@ def add_switches(parser):
                         choices=("cpu", "cuda", "mps"), help="default: cpu, "
                         "as in the published runs; cuda is an NVIDIA GPU, mps "
                         "an Apple GPU. With batches of ten, a GPU helps "
-                        "little, and slows the dense nets down")
+                        "little, and slows nets without convolutions down")
 
 
 def spellings(name):
