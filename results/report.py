@@ -24,7 +24,7 @@ import significance  # noqa: E402
 import tables  # noqa: E402
 from common import get_dataset  # noqa: E402
 from extras.runs import check_writable, replacing  # noqa: E402
-from records import (EXPERIMENTS, FAST_FINAL, FINAL, RESULTS,  # noqa: E402
+from records import (FAST_FINAL, FINAL, RESULTS,  # noqa: E402
                      predictions, read_records)
 from saved_nets import (all_shift_accuracies, first_map,  # noqa: E402
                         load_net, way_through)
@@ -57,8 +57,7 @@ def make_blocks(records, labels):
     records as read_records gives them, labels (10000,) of the test images
     """
     shifts = all_shift_accuracies()
-    ours = {name: sentences.experiment_text(records, name)
-            for name in EXPERIMENTS}
+    ours = sentences.experiment_texts(records)
     return {
         "results": tables.results_table(records, labels),
         **{f"ours {name}": text for name, text in ours.items()},

@@ -16,18 +16,20 @@ from records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL, RELU,
                      all_predictions, deviation_text, joined, minutes,
                      vote_is_right)
 from saved_nets import certainty, load_net, norm
-from significance import p_text, steps_text
+from significance import p_text, steps_texts
 
 
-def experiment_text(records, name):
-    """Returns an experiment's recipe, what our runs of it reached, and what
-    its steps gained, as a list."""
-    runs, recipe = records[name], EXPERIMENTS[name]
-    ends = last(runs)
-    return (f"- `{name}`: {recipe_text(recipe)}; about {minutes(runs):.0f} "
-            f"min. Our {len(runs)} runs ended between {ends.min():.2f} and "
-            f"{ends.max():.2f} %.\n"
-            + steps_text(records, name))
+def experiment_texts(records):
+    """Returns {experiment: its recipe, what our runs of it reached, and what
+    its steps gained, as a list}."""
+    texts = {}
+    for name, steps in steps_texts(records).items():
+        runs, ends = records[name], last(records[name])
+        texts[name] = (
+            f"- `{name}`: {recipe_text(EXPERIMENTS[name])}; about "
+            f"{minutes(runs):.0f} min. Our {len(runs)} runs ended between "
+            f"{ends.min():.2f} and {ends.max():.2f} %.\n{steps}")
+    return texts
 
 
 def speed_text():

@@ -128,14 +128,17 @@ def p_text(difference):
 
 # Sentences
 
-def steps_text(records, name):
-    """Returns what the rungs that lead to an experiment gain, and what that
-    means; each in a line of a list."""
-    return "".join(
-        f"- Over the last ten epochs, against `{step.before}`: {gain} points. "
-        f"{meaning(step, gain, verdict)}{unsteady(records, step)}\n"
-        for step, gain, verdict in measure_steps(records)
-        if step.after == name and step.claim)
+def steps_texts(records):
+    """Returns {experiment: what the rungs that lead to it gain, and what that
+    means; each in a line of a list}."""
+    texts, changes = dict.fromkeys(records, ""), other_verdicts(records)
+    for step, gain, verdict in measure_steps(records):
+        if step.claim:
+            texts[step.after] += (
+                f"- Over the last ten epochs, against `{step.before}`: {gain} "
+                f"points. {meaning(step, gain, verdict)}"
+                f"{unsteady(step, changes)}\n")
+    return texts
 
 
 def meaning(step, gain, verdict):
@@ -155,16 +158,15 @@ def meaning(step, gain, verdict):
             f"whether {step.claim}{worse}.")
 
 
-def unsteady(records, step):
-    """Returns what the difference of a step would be by other epochs than the
-    last ten, where the verdict changes; in sentences, or ""."""
+def unsteady(step, changes):
+    """Returns what we would say of a step by other epochs than the last ten,
+    of the changes that other_verdicts found; in sentences, or ""."""
     return "".join(
         f" Had we averaged over {spans}, we "
         + {"undecided": "could not tell.",
            "borne out": "would say yes.",
            "contradicted": "would say no."}[verdict]
-        for changed, verdict, spans in other_verdicts(records)
-        if changed == step)
+        for changed, verdict, spans in changes if changed == step)
 
 
 def other_verdicts(records):

@@ -199,6 +199,7 @@ def test_a_rung_tells_its_recipe_its_runs_and_what_they_mean(runs, blocks):
 
 
 def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
+    changes = 0
     for step in significance.STEPS:
         line, = [line for line in blocks.get(
             f"ours {step.after}", "").splitlines()
@@ -207,6 +208,8 @@ def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
         assert not step.claim or here == re.findall(
             rf"Averaged over ([^.]*), {step.what} would be ",
             blocks["other epochs"])
+        changes += len(here)
+    assert changes == blocks["other epochs"].count(" would be ")
 
 
 def test_spans_in_words():
