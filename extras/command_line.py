@@ -23,6 +23,7 @@ from extras.runs import (check_writable, load_weights, resume,
                          save_checkpoint, save_weights, write_record)
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
+WEIGHTS = RESULTS / "weights"
 NUMBERS = {  # name: (type, least, most, help)
     "epochs": (int, 1, 10**9, "passes over the training images"),
     "lr": (float, 0, 1e30, "learning rate"),
@@ -165,7 +166,7 @@ def complete(args, nets, experiments, reader):
     net = args.net or (reader if alone else first)
     experiment, recipe = nets[net], experiments[nets[net]]
     if alone:
-        args.load = RESULTS / f"{experiment}-seed0.pt"
+        args.load = WEIGHTS / f"{experiment}-seed0.pt"
         if not args.load.exists():
             raise ValueError(f"no weights of --net {net} are published; "
                              "name a file of yours with --load")

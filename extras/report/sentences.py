@@ -11,12 +11,12 @@ import numpy as np
 
 from extras.command_line import decimal, recipe_text
 from extras.comparison import accuracies, compare, compare_runs, last
-from records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL, RELU,
+from extras.report.records import (CHANCE, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL, RELU,
                      RESULTS, STRONG_DECAY, VOTERS, WEAK_DECAY,
                      all_predictions, deviation_text, joined, minutes,
                      vote_is_right)
-from saved_nets import certainty, load_net, norm
-from significance import p_text, steps_texts
+from extras.report.saved_nets import certainty, load_net, norm
+from extras.report.significance import p_text, steps_texts
 
 
 def experiment_texts(records):

@@ -10,11 +10,11 @@ import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from extras.command_line import RECIPE, decimal
 from extras.comparison import accuracies, last
-from records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
+from extras.report.records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
                      PUBLISHED, RELU, STRONG_DECAY, WEAK_DECAY,
                      all_predictions, deviation_text, is_number, mean_text,
                      minutes, place_among, vote_is_right)
-from significance import last_gain, measure_steps, p_text, published_gains
+from extras.report.significance import last_gain, measure_steps, p_text, published_gains
 
 IDEAS = {  # what each experiment adds to the one before it
     "dense": "one hidden layer, as in chapter 1",

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from extras.comparison import compare_runs, last
-from records import (DISTORTED, EXTENDED, FAST_FINAL, FINAL, PUBLISHED, RELU,
+from extras.report.records import (DISTORTED, EXTENDED, FAST_FINAL, FINAL, PUBLISHED, RELU,
                      STRONG_DECAY, WEAK_DECAY, all_predictions, first_number,
                      is_number, joined)
 

@@ -8,7 +8,7 @@ from torch.nn.functional import max_pool2d
 from common import (SHIFTS, TEST_BATCH_SIZE, compute_outputs, get_dataset,
                     get_loader, get_test_loader, identity, predict)
 from extras.runs import load_weights
-from records import EXPERIMENTS, RESULTS, STRONG_DECAY
+from extras.report.records import EXPERIMENTS, RESULTS, STRONG_DECAY
 
 
 def load_net(experiment, path=None):

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS, FOLDER = ROOT / "results", ROOT / "tests" / "digits"
 sys.path[:0] = str(ROOT), str(RESULTS)
 
-import figures  # noqa: E402
-import pictures  # noqa: E402
+from extras.report import figures
+from extras.report import pictures
 from common import predict  # noqa: E402
 from extras.digits import read_digit  # noqa: E402
 from extras.runs import load_weights  # noqa: E402

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from extras.command_line import decimal
 from extras.comparison import last, plot_runs
-from records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
+from extras.report.records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
                      RELU)
 
 # Okabe and Ito chose these (but for the grey, and Tol's wine red and olive)

@@ -17,16 +17,16 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 sys.path.insert(0, str(ROOT))
 
-import figures  # noqa: E402
-import pictures  # noqa: E402
-import sentences  # noqa: E402
-import significance  # noqa: E402
-import tables  # noqa: E402
+from extras.report import figures
+from extras.report import pictures
+from extras.report import sentences
+from extras.report import significance
+from extras.report import tables
 from common import get_dataset  # noqa: E402
 from extras.runs import check_writable, replacing  # noqa: E402
-from records import (FAST_FINAL, FINAL, RESULTS,  # noqa: E402
+from extras.report.records import (FAST_FINAL, FINAL, RESULTS,  # noqa: E402
                      predictions, read_records)
-from saved_nets import (all_shift_accuracies, first_map,  # noqa: E402
+from extras.report.saved_nets import (all_shift_accuracies, first_map,  # noqa: E402
                         load_net, way_through)
 
 
