@@ -7,6 +7,9 @@ With seed 0, training the first of them ends with
 A 5x5 convolution removes four rows and columns; 2x2 pooling halves the rest.
 Pooling comes before the activation, as in Nielsen's code. For activations that
 never decrease the result is the same, and there are fewer to compute.
+
+The layout channels_last only makes the nets faster. It asks one thing of an
+edit: to flatten maps, write x.flatten(1), as x.view fails.
 """
 
 import torch
@@ -23,7 +26,7 @@ class ConvNetSimple(nn.Module):
         self.conv1 = nn.Conv2d(1, 20, 5)
         self.fc1 = nn.Linear(12*12*20, 100)
         self.out = nn.Linear(100, 10)
-        self.to(memory_format=torch.channels_last)  # faster, otherwise equal
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, images):                          # (N, 1, 28, 28)
         x = sigmoid(max_pool2d(self.conv1(images), 2))  # (N, 20, 12, 12)
@@ -41,7 +44,7 @@ class ConvNetTwoConvLayers(nn.Module):
         self.conv2 = nn.Conv2d(20, 40, 5)
         self.fc1 = nn.Linear(4*4*40, 100)
         self.out = nn.Linear(100, 10)
-        self.to(memory_format=torch.channels_last)  # faster, otherwise equal
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, images):                           # (N, 1, 28, 28)
         x = self.act(max_pool2d(self.conv1(images), 2))  # (N, 20, 12, 12)
@@ -100,28 +103,36 @@ class ConvNetTwoConvTwoDenseLayersWithDropout(ConvNetTwoConvTwoDenseLayers):
 
 
 EXPERIMENTS = {  # epochs, learning rate, weight decay, extended data
-    "basic_conv": Recipe(ConvNetSimple, 60, 0.1, 0, False),
-    "dbl_conv": Recipe(ConvNetTwoConvLayers, 60, 0.1, 0, False),
-    "dbl_conv_relu_wd0.1": Recipe(
-        ConvNetTwoConvLayersReLU, 60, 0.03, 0.1, False),
-    "dbl_conv_relu_wd0.00002": Recipe(
-        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00002, False),
+    "basic_conv": Recipe(
+        ConvNetSimple, 60, 0.1, 0, False, nielsen=98.78, article=98.97),
+    "dbl_conv": Recipe(
+        ConvNetTwoConvLayers, 60, 0.1, 0, False, nielsen=99.06, article=99.05),
     "dbl_conv_relu": Recipe(
-        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00005, False),
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00005, False,
+        nielsen=99.23, article=99.43),
     "expanded_data": Recipe(
-        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00005, True),
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00005, True,
+        nielsen=99.37, article=99.51),
     "expanded_data_double_fc": Recipe(
-        ConvNetTwoConvTwoDenseLayers, 60, 0.03, 0.00005, True),
+        ConvNetTwoConvTwoDenseLayers, 60, 0.03, 0.00005, True, nielsen=99.47),
     "double_fc_dropout_lr0.03": Recipe(
-        ConvNetTwoConvTwoDenseLayersWithDropout, 40, 0.03, 0, True),
+        ConvNetTwoConvTwoDenseLayersWithDropout, 40, 0.03, 0, True,
+        nielsen=99.60, article=99.64),
     "double_fc_dropout": Recipe(
-        ConvNetTwoConvTwoDenseLayersWithDropout, 40, 0.005, 0, True),
+        ConvNetTwoConvTwoDenseLayersWithDropout, 40, 0.005, 0, True,
+        article=99.63),
     "distorted_data": Recipe(
         ConvNetTwoConvTwoDenseLayersWithDropout, 60, 0.01, 0, False,
         distort=True),
+    "dbl_conv_relu_wd0": Recipe(
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0, False),
+    "dbl_conv_relu_wd0.00002": Recipe(
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0.00002, False, nielsen=99.23),
+    "dbl_conv_relu_wd0.1": Recipe(
+        ConvNetTwoConvLayersReLU, 60, 0.03, 0.1, False, article=85.31),
 }
 
-NETS = {  # of --net: the experiment whose recipe is the default
+NETS = {  # values of --net, and the experiments that they stand for
     "simple": "basic_conv",
     "2conv": "dbl_conv",
     "relu": "dbl_conv_relu",
@@ -131,10 +142,10 @@ NETS = {  # of --net: the experiment whose recipe is the default
 
 
 def main(argv=None):
-    """Runs the command line argv (None: that of the program)."""
+    """Runs the command line argv (default: sys.argv[1:])."""
     from extras.command_line import run_command_line
     run_command_line("Trains and tests a convolutional network.", NETS,
-                     EXPERIMENTS, reader="final", argv=argv)
+                     EXPERIMENTS, read_with="double_fc_dropout", argv=argv)
 
 
 if __name__ == "__main__":

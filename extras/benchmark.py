@@ -1,38 +1,14 @@
 """Measures the original pipeline and ours, side by side and taking turns.
 
-    python tests/benchmark.py > results/speed.md
-    python results/report.py
+    python -m extras.benchmark > results/speed/cpu.md
+    python -m extras.report
 
-The second line puts the printed table into results/README.md. On a machine
-with a GPU, call the file results/speed_gpu.md: that table is the second there.
+On a machine with a GPU, call the file gpu.md; the second line puts it into
+docs/results.md.
 
 The original pipeline is the article's: torchvision's MNIST with ToTensor, a
 shuffled DataLoader of ten, the default memory layout, nn.Dropout, and
 torch.optim.SGD. Ours is what the scripts run. The nets are the same.
-
-Tried on top of what the scripts do, on the machine of the published table
-(ms a step of ReLU's recipe with two threads, medians, each trial beside the
-1.93 of what was kept; compare numbers within a line, not between lines):
-
-    kept: the nets' weights channels last           2.62 -> 2.13
-    kept: index and scale 100 batches at once       2.19 -> 2.11
-    kept: an optimizer without bookkeeping          2.11 -> 2.03
-    kept: pool before the activation                2.03 -> 1.98
-    kept: no profiler around the optimizer's step   1.99 -> 1.92
-    kept: dropout masks by rand (final)             4.02 -> 3.75
-    SGD(fused=True)              2.05 for 2.08; helps weight decay of big nets
-    SGD(foreach=True)            no difference
-    update in a hook of the backward pass    1 to 4 % slower than what was kept
-    torch.autograd.grad instead of backward  1 % slower
-    flushing denormals           no difference, in ten epochs of training
-    turning off gc, or autograd's threads    no difference
-    activations in place         no difference
-    torch.jit.trace              1.93, no difference
-    the first convolution as a matrix product: 1.23 for 1.29 in simple, but
-        2.03 for 1.90 in relu
-    one large allocation first, for malloc's thresholds: no difference in the
-        small nets; a training has the same effect after its first test
-    one thread instead of two costs 1.2 (simple, relu) to 1.5 times (final)
 """
 
 import argparse
@@ -43,7 +19,6 @@ import resource
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -51,12 +26,10 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import common  # noqa: E402
-import pytorch_mnist_convnet as convnet  # noqa: E402
-import pytorch_mnist_dense as dense  # noqa: E402
-from extras.runs import processor  # noqa: E402
+import common
+import pytorch_mnist_convnet as convnet
+import pytorch_mnist_dense as dense
+from extras.runs import processor
 
 PLACES = (  # (name, device, threads): one thread, and the GPU or all threads
     [("1 thread", "cpu", 1), ("GPU", "cuda", 1)] if torch.cuda.is_available()

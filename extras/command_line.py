@@ -1,14 +1,16 @@
 """The command line of the two MNIST scripts, which train a net, test saved
 weights, or read pictures.
 
-From Python, call main(["--epochs", "3"]) of a script. It returns if all goes
-well, and otherwise raises SystemExit with the exit status.
+From Python, call main(["--epochs", 3]) of a script. It returns if all goes
+well. It raises SystemExit, with the exit status, for bad flags, files and data
+(2), for a failed run (1) and for Ctrl-C (130). An error in a net, a loss or
+the loop is not caught.
 """
 
 import argparse
 import os
 import sys
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -19,11 +21,10 @@ from common import (TEST_BATCH_SIZE, compute_outputs, get_dataset,
                     train_and_test_network)
 from extras.digits import read_digit
 from extras.distortions import get_distorted_loader
-from extras.runs import (check_writable, load_weights, resume,
-                         save_checkpoint, save_weights, write_record)
+from extras.runs import (CHANCE, RECIPE, RESULTS, check_writable, describe_run,
+                         load_weights, resume, save_checkpoint, save_weights,
+                         write_record)
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-WEIGHTS = RESULTS / "weights"
 NUMBERS = {  # name: (type, least, most, help)
     "epochs": (int, 1, 10**9, "passes over the training images"),
     "lr": (float, 0, 1e30, "learning rate"),
@@ -39,47 +40,147 @@ FILES = {
     "save": "write the trained net's state_dict",
     "record": "write the settings and results as JSON"}
 DEFAULTS = {"seed": 0, "train_size": 60000, "test_size": 10000, "threads": 1}
-RECIPE = "epochs", "lr", "wd", "extend_data", "distort"
 TRAINING = *RECIPE, "seed", "train_size", *FILES  # flags that only train
 
 
-def run_command_line(description, nets, experiments, reader, argv=None):
-    """Runs a script's command line argv (None: that of the program).
+def run_command_line(description, nets, experiments, read_with, argv=None):
+    """Runs a script's command line argv (default: sys.argv[1:]).
 
-    nets {value of --net: name of the experiment whose recipe it takes}, the
-    default first; experiments {name: Recipe}; reader: the net that --read
-    takes if there is neither --net nor --load
-
-    Exits with status 2 for bad input, 1 for a failed run, 130 for Ctrl-C, 141
-    if nobody reads what it prints.
+    nets {value of --net: name of its experiment}, the default first;
+    experiments {name: Recipe}; read_with: the experiment whose published net
+    reads pictures if no other is named
     """
-    parser = make_parser(description, nets, experiments, reader)
-    args, threads = parser.parse_args(argv), torch.get_num_threads()
+    parser = make_parser(description, nets, experiments, read_with)
+    args = parser.parse_args(argv if argv is None else map(str, argv))
+    threads = torch.get_num_threads()
     try:
-        carry_out(parser, args, complete(args, nets, experiments, reader))
-    except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
-    except BrokenPipeError:
-        # Python flushes stdout at its end, and must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        parser.exit(141)  # as if by SIGPIPE
-    except (FloatingPointError, MemoryError, OSError, RuntimeError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+        with ending(parser, 2, ValueError):
+            recipe = complete_flags(args, nets, experiments, read_with)
+        torch.set_num_threads(args.threads)
+        if args.read:
+            read_pictures(parser, args, recipe)
+        elif args.load is not None:
+            test_weights(parser, args, recipe)
+        else:
+            train(parser, args, recipe)
     except KeyboardInterrupt:
         parser.exit(130, f"\n{parser.prog}: interrupted{what_is_kept(args)}\n")
     finally:
         torch.set_num_threads(threads)
 
 
-def carry_out(parser, args, recipe):
-    """Reads, tests or trains, as args ask."""
-    torch.set_num_threads(args.threads)
-    if args.read:
-        read_pictures(parser, args, recipe)
-    elif args.load is not None:
-        test_weights(args, recipe)
-    else:
-        train_and_keep(args, recipe)
+@contextmanager
+def ending(parser, status, *errors):
+    """Ends the program with a status and one line for errors of these kinds.
+    """
+    try:
+        yield
+    except errors as error:
+        parser.exit(status, f"{parser.prog}: error: "
+                            f"{' '.join(str(error).split())}\n")
+
+
+# What a command does
+
+def train(parser, args, recipe):
+    """Trains a net as args say, and writes the files that they name."""
+    settings = {name: getattr(args, name) for name in (
+        *RECIPE, "seed", "train_size", "test_size", "device", "threads")}
+    print(f"{recipe.net_class.__name__}, " + ", ".join(
+        f"{name} {decimal(value)}" for name, value in settings.items()),
+        flush=True)
+    with ending(parser, 2, RuntimeError):
+        loaders = make_train_loader(args), make_test_loader(args)
+    torch.manual_seed(args.seed)
+    net, history = recipe.net_class().to(args.device), {}
+    after_epoch = None
+    if args.checkpoint:
+        run = describe_run(net, settings, recipe.loss_function)
+        resume_run(parser, args, net, run, history)
+
+        def after_epoch():
+            with ending(parser, 1, OSError):
+                save_checkpoint(net, args.checkpoint, run, history)
+    with ending(parser, 1, FloatingPointError, MemoryError,
+                torch.OutOfMemoryError):
+        train_and_test_network(net, args.epochs, args.lr, args.wd,
+                               recipe.loss_function, *loaders, history,
+                               after_epoch, args.threads)
+    write_files(parser, args, net.cpu(), settings, history)
+    if history["test_accuracy"][-1] <= CHANCE:
+        print(f"{parser.prog}: warning: the network does no better than "
+              "chance; try a lower --lr, or more --epochs", file=sys.stderr)
+
+
+def resume_run(parser, args, net, run, history):
+    """Resumes the run of a checkpoint, if it exists."""
+    with ending(parser, 2, OSError, ValueError):
+        resume(net, args.checkpoint, run, args.epochs, history)
+    if history:
+        print(f"Resuming {args.checkpoint} after epoch "
+              f"{len(history['loss'])}/{args.epochs}", flush=True)
+
+
+def write_files(parser, args, net, settings, history):
+    """Writes the files that args name; if one fails, still the other."""
+    failures = []
+    for path, write, *content in ((args.save, save_weights),
+                                  (args.record, write_record, settings,
+                                   history)):
+        try:
+            if path:
+                write(net, path, *content)
+        except OSError as error:
+            failures.append(str(error))
+    if failures:
+        parser.exit(1, f"{parser.prog}: error: {'; '.join(failures)}\n")
+
+
+def test_weights(parser, args, recipe):
+    """Tests saved weights."""
+    net = recipe.net_class()
+    with ending(parser, 2, OSError, RuntimeError, ValueError):
+        load_weights(net, args.load)
+        loader = make_test_loader(args)
+    test_network(net.to(args.device), loader)
+
+
+def read_pictures(parser, args, recipe):
+    """Prints the digit in each picture, and how sure the net is; ends with
+    status 2 if one cannot be read."""
+    net, failed = recipe.net_class(), False
+    with ending(parser, 2, OSError, ValueError):
+        load_weights(net, args.load)
+    net.to(args.device)
+    for path in args.read:
+        try:
+            image = read_digit(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None)  # of an OSError
+            text = f"cannot read {path}: {reason}" if reason else error
+            print(f"{parser.prog}: error: {text}", file=sys.stderr)
+            failed = True
+            continue
+        outputs, kind = compute_outputs(net, image[None])[0], "output"
+        if recipe.scores:
+            outputs, kind = outputs.softmax(dim=0), "probability"
+        print(f"{path}: {outputs.argmax()} ({kind} {outputs.max():.3f})",
+              flush=True)
+    if failed:
+        parser.exit(2)
+
+
+def make_test_loader(args):
+    """Returns a loader of the test images that args ask for."""
+    test_data = Subset(get_dataset(train=False), range(args.test_size))
+    return get_loader(test_data, TEST_BATCH_SIZE, shuffle=False)
+
+
+def make_train_loader(args):
+    """Returns a loader of the training images that args ask for."""
+    dataset = get_extended_dataset() if args.extend_data else get_dataset()
+    some = Subset(dataset, range(args.train_size * len(dataset) // 60000))
+    return get_distorted_loader(some) if args.distort else get_loader(some)
 
 
 def what_is_kept(args):
@@ -88,23 +189,27 @@ def what_is_kept(args):
         return ""
     if args.checkpoint:
         return "; the same command goes on after the last whole epoch"
-    return "; --checkpoint FILE would have kept the epochs that were done"
+    return "; --checkpoint FILE would have kept the finished epochs"
 
 
-def make_parser(description, nets, experiments, reader):
-    """Returns a parser of the flags that all networks share."""
-    recipes = "\n".join(f"  {net:8}{recipe_text(experiments[name])}"
-                        for net, name in nets.items())
+# Flags
+
+def make_parser(description, nets, experiments, read_with):
+    """Returns the parser of a script's flags."""
     parser = argparse.ArgumentParser(
-        description=description, usage="%(prog)s [--read PICTURE ...] "
-        "[flags]  (see --help)",
-        epilog="recipes, the default values of --epochs, --lr, --wd "
-        f"and --extend_data:\n{recipes}",
+        description=description, allow_abbrev=False,
+        usage="%(prog)s [--read PICTURE ...] [flags]  (see --help)",
+        epilog="experiments, and the flags that they stand for:\n"
+        + "\n".join(f"  {name:25}{recipe_text(recipe)}"
+                    for name, recipe in experiments.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    first = [*nets][0]
-    parser.add_argument(
-        "--net", choices=nets, help=f"default: {first}" + (
-            f"; with --read alone, {reader}" if reader != first else ""))
+    which, first = parser.add_mutually_exclusive_group(), [*nets][0]
+    which.add_argument("--experiment", choices=experiments, metavar="NAME",
+                       help=f"one of those below; default: {nets[first]} (for "
+                       f"reading pictures, {read_with})")
+    which.add_argument("--net", choices=nets, help="a net, with its usual "
+                       "experiment: " + ", ".join(
+                           f"{net} is {name}" for net, name in nets.items()))
     for name, (kind, _, _, text) in NUMBERS.items():
         parser.add_argument(*spellings(name), type=kind, help=text,
                             metavar="N" if kind is int else "RATE")
@@ -116,11 +221,12 @@ def make_parser(description, nets, experiments, reader):
     parser.add_argument("--read", metavar="FILE", nargs="+", action="extend",
                         help="instead of training, read the digit in each "
                         "picture, with weights of --load or published ones")
+    parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 
 def add_switches(parser):
-    """Adds the flags that are no numbers and no files."""
+    """Adds the flags that take neither a number nor a file."""
     parser.add_argument(*spellings("extend_data"), help="add four copies of "
                         "each training image, each shifted by a pixel",
                         action=argparse.BooleanOptionalAction)
@@ -153,36 +259,40 @@ def decimal(number):
     return str(number)
 
 
-def printable(text):
-    """Returns a text with the characters escaped that the terminal lacks."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return str(text).encode(encoding, "backslashreplace").decode(encoding)
-
-
-def complete(args, nets, experiments, reader):
-    """Fills in the defaults of args, and returns the recipe of their net;
-    raises ValueError for what does not fit together or cannot be had."""
-    first, alone = [*nets][0], args.read and args.load is None
-    net = args.net or (reader if alone else first)
-    experiment, recipe = nets[net], experiments[nets[net]]
-    if alone:
-        args.load = WEIGHTS / f"{experiment}-seed0.pt"
-        if not args.load.exists():
-            raise ValueError(f"no weights of --net {net} are published; "
-                             "name a file of yours with --load")
-    given = [name for name in TRAINING if getattr(args, name) is not None]
+def complete_flags(args, nets, experiments, read_with):
+    """Fills in the flags that were not given, and returns the recipe of their
+    experiment. Raises ValueError for conflicting flags, numbers out of range,
+    and files or devices that cannot be used."""
+    if args.rest:
+        raise ValueError(f"unrecognized argument {args.rest[0]}; to read a "
+                         "picture, put --read before it")
+    published = args.read and args.load is None
+    name = args.experiment or nets.get(args.net) or (
+        read_with if published else [*nets.values()][0])
+    if published:
+        args.load = find_weights(name)
+    given = [flag for flag in TRAINING if getattr(args, flag) is not None]
     if args.load is not None and given:
         raise ValueError("--load and --read do not train; leave out --"
                          + ", --".join(given))
     if args.read and args.test_size is not None:
         raise ValueError("--read tests nothing; leave out --test_size")
-    for name, value in {**DEFAULTS, **recipe._asdict()}.items():
-        if getattr(args, name, 0) is None:
-            setattr(args, name, value)
+    for flag, value in {**DEFAULTS, **experiments[name]._asdict()}.items():
+        if getattr(args, flag, 0) is None:
+            setattr(args, flag, value)
     check_numbers(args)
     check_files(args)
     check_device(args.device)
-    return recipe
+    return experiments[name]
+
+
+def find_weights(experiment):
+    """Returns the path of an experiment's published weights."""
+    paths = sorted((RESULTS / "weights").glob(f"{experiment}-seed*.pt"))
+    if not paths:
+        raise ValueError(f"no weights of {experiment} are published; name a "
+                         "file of yours with --load")
+    return paths[0]
 
 
 def check_numbers(args):
@@ -210,85 +320,3 @@ def check_device(name):
     if name not in here:
         raise ValueError(f"--device {name}: torch finds no {name} device on "
                          f"this machine, only {', '.join(here)}")
-
-
-def read_pictures(parser, args, recipe):
-    """Prints the digit in each picture, and how sure the net is; ends with
-    status 2 if one cannot be read."""
-    net, failed = recipe.net_class(), False
-    load_weights(net, args.load)
-    net.to(args.device)
-    for path in args.read:
-        try:
-            image = read_digit(path)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None)  # of an OSError
-            text = f"cannot read {path}: {reason}" if reason else error
-            print(f"{parser.prog}: error: {text}", file=sys.stderr)
-            failed = True
-            continue
-        outputs, kind = compute_outputs(net, image[None])[0], "output"
-        if recipe.scores:
-            outputs, kind = outputs.softmax(dim=0), "probability"
-        print(f"{printable(path)}: {outputs.argmax()} "
-              f"({kind} {outputs.max():.3f})", flush=True)
-    if failed:
-        parser.exit(2)
-
-
-def test_weights(args, recipe):
-    """Tests saved weights."""
-    net = recipe.net_class()
-    load_weights(net, args.load)
-    test_network(net.to(args.device), make_test_loader(args))
-
-
-def make_test_loader(args):
-    """Returns a loader of the test images that args ask for."""
-    test_data = Subset(get_dataset(train=False), range(args.test_size))
-    return get_loader(test_data, TEST_BATCH_SIZE, shuffle=False)
-
-
-def make_train_loader(args):
-    """Returns a loader of the training images that args ask for."""
-    dataset = get_extended_dataset() if args.extend_data else get_dataset()
-    some = Subset(dataset, range(args.train_size * len(dataset) // 60000))
-    return get_distorted_loader(some) if args.distort else get_loader(some)
-
-
-def train_and_keep(args, recipe):
-    """Trains a net as args say, and writes the files that they name."""
-    settings = {name: getattr(args, name) for name in (
-        *RECIPE, "seed", "train_size", "test_size", "device", "threads")}
-    print(f"{recipe.net_class.__name__}, " + ", ".join(
-        f"{name} {decimal(value)}" for name, value in settings.items()),
-        flush=True)
-    train_loader, test_loader = make_train_loader(args), make_test_loader(args)
-    torch.manual_seed(args.seed)
-    net, history = recipe.net_class().to(args.device), {}
-    after_epoch = resume_and_keep(args, settings, net, history)
-    train_and_test_network(
-        net, args.epochs, args.lr, args.wd, recipe.loss_function,
-        train_loader, test_loader, history, after_epoch)
-    net.cpu()
-    try:
-        if args.save:
-            save_weights(args.save, net)
-    finally:  # whatever became of the other file
-        if args.record:
-            write_record(args.record, net, settings, history)
-
-
-def resume_and_keep(args, settings, net, history):
-    """Resumes a run, if args name its checkpoint; returns what saves it after
-    each epoch, or None without --checkpoint."""
-    if args.checkpoint is None:
-        return None
-    fixed = {"net": type(net).__name__, "layers": " ".join(str(net).split()),
-             **settings}
-    del fixed["epochs"]  # more of them extend a run
-    resume(args.checkpoint, fixed, args.epochs, net, history)
-    if history:
-        print(f"Resuming {printable(args.checkpoint)} after epoch "
-              f"{len(history['seconds'])}/{args.epochs}", flush=True)
-    return lambda: save_checkpoint(args.checkpoint, fixed, net, history)

@@ -4,102 +4,124 @@
 them from Python. A file is written whole or not at all.
 """
 
+import inspect
 import io
 import json
 import os
 import platform
 import re
-import shutil
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import nn
 
 from common import BATCH_SIZE, get_test_loader, predict
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"  # published runs
+RECIPE = "epochs", "lr", "wd", "extend_data", "distort"  # of Recipe's fields
+CHANCE = 0.1135  # the share of ones, the most frequent digit, in the test
 
 
 # Weights
 
-def save_weights(path, net):
+def save_weights(net, path):
     """Writes net's state_dict, as --save does. Raises OSError."""
-    save(path, {name: weights.cpu().contiguous()
-                for name, weights in net.state_dict().items()})
+    weights = {name: value.cpu().contiguous()
+               for name, value in net.state_dict().items()}
+    if not weights:
+        raise ValueError("the net has no weights; keep its layers in an "
+                         "nn.ModuleList, not in a Python list")
+    write_torch(path, weights)
 
 
 def load_weights(net, path):
-    """Loads the weights that --save wrote to path into net.
+    """Loads weights that --save or --checkpoint wrote to path into net.
 
-    Raises FileNotFoundError if there is no such file, and ValueError if it is
-    damaged or its weights do not fit, which leaves net as it was. Nets of
-    equal shapes, such as those with and without dropout, fit each other.
+    Raises OSError if the file cannot be read, and ValueError if it is damaged
+    or its weights do not fit, which leaves net as it was. Nets of equal
+    shapes, such as those with and without dropout, fit each other.
     """
-    with reading(path, "is damaged, or does not hold just weights; write "
-                 "them with --save, or torch.save(net.state_dict(), FILE)"):
-        weights = load(path)
-    check_weights(path, weights, type(net).__name__)
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        net.load_state_dict(before)
-        raise ValueError(f"{path} does not hold the weights of a "
-                         f"{type(net).__name__}; load it into the net that it "
-                         "was saved from (on the command line, name that with "
-                         "--net)") from error
+    content = read_torch(path)
+    weights = content["net"] if is_checkpoint(content) else content
+    if not isinstance(weights, dict) or not all(
+            isinstance(value, torch.Tensor) for value in weights.values()):
+        raise ValueError(f"{path} does not hold just weights but "
+                         f"{describe_content(weights)}; write weights with "
+                         "--save, or torch.save(net.state_dict(), FILE)")
+    check_fit(path, weights, net)
+    net.load_state_dict(weights)
 
 
-def check_weights(path, weights, net):
-    """Raises ValueError for what is known not to be the weights of a net."""
-    if isinstance(weights, dict) and {"settings", "history"} <= {*weights}:
-        raise ValueError(f"{path} is a checkpoint; to get weights from it, "
-                         "finish the run with --checkpoint and --save")
-    if not (isinstance(weights, dict) and weights
-            and all(isinstance(name, str) and isinstance(value, torch.Tensor)
-                    for name, value in weights.items())):
-        raise ValueError(f"{path} does not hold the weights of a {net}, but "
-                         "something else; --save writes weights")
-    for prefix in "_orig_mod.", "module.":
-        if any(name.startswith(prefix) for name in weights):
-            raise ValueError(
-                f"{path} holds the weights of a compiled or parallel net, "
-                f"whose names begin with {prefix}; save those of the {net} "
-                "inside it")
+def describe_content(content):
+    """Returns the keys of a dict, or the type of anything else, in words."""
+    if isinstance(content, dict):
+        return f"a dict of {', '.join(map(str, content))}"
+    return f"a {type(content).__name__}"
+
+
+def check_fit(path, weights, net):
+    """Raises ValueError if weights are not those of a net like this one."""
+    here = net.state_dict()
+    misfits = [f"{name} is {shape_of(weights, name)} in the file but "
+               f"{shape_of(here, name)} in the net"
+               for name in {**here, **weights}
+               if shape_of(weights, name) != shape_of(here, name)]
+    if misfits:
+        hint = ("load weights before compiling a net"
+                if any("_orig_mod." in misfit for misfit in misfits) else
+                "load them into the net that they were saved from (on the "
+                "command line, name it with --net or --experiment)")
+        raise ValueError(f"the weights in {path} do not fit a "
+                         f"{type(net).__name__}: {misfits[0]} (and "
+                         f"{len(misfits) - 1} more); {hint}")
     for name, value in weights.items():
-        if value.is_complex() or not value.isfinite().all():
-            raise ValueError(f"{path} holds weights that are nan, infinite or "
-                             f"complex, in {name}; save those of a sound net")
+        if not value.isfinite().all():
+            raise ValueError(f"{path} holds nan or infinite weights in {name}")
+
+
+def shape_of(weights, name):
+    """Returns the shape of a state_dict's tensor, in words."""
+    return tuple(weights[name].shape) if name in weights else "missing"
 
 
 # Records
 
-def write_record(path, net, settings, history):
+def write_record(net, path, settings, history):
     """Writes a run as JSON: its settings, its results and its machine.
 
-    net (class), epochs, lr, wd, extend_data, distort, seed, train_size,
-    test_size, batch_size, device, threads, processor, python, torch: settings
+    net (class), layers, epochs, lr, wd, extend_data, distort, seed,
+    train_size, test_size, device, threads, batch_size: settings
     loss, test_accuracy, seconds: the lists of train_network's history
     predictions: the trained net's answers to all 10,000 test images, as a
         string of digits
+    processor, python, torch: what computed it
     """
     digits = torch.cat([predict(net, images)
                         for images, _ in get_test_loader()])
     record = {
-        "net": type(net).__name__, **settings, "batch_size": BATCH_SIZE,
-        **history, "predictions": "".join(map(str, digits.tolist())),
+        "net": type(net).__name__, "layers": " ".join(str(net).split()),
+        **settings, "batch_size": BATCH_SIZE, **history,
+        "predictions": "".join(map(str, digits.tolist())),
         "processor": processor(settings["device"]),
         "python": platform.python_version(),
         "torch": torch.__version__}
-    with replacing(path) as file:
-        file.write(json.dumps(record, indent=1).encode() + b"\n")
+    write_whole(path, json.dumps(record, indent=1).encode() + b"\n")
 
 
 def read_record(path):
-    """Returns the dict that write_record wrote to path. Raises
-    FileNotFoundError if there is none, and ValueError if it is damaged."""
-    with reading(path, "is damaged, or not a record: {}"):
-        return json.loads(Path(path).read_text("utf-8"))
+    """Returns the dict that write_record wrote to path. Raises OSError if the
+    file cannot be read, and ValueError if it is not a whole record."""
+    try:
+        record = json.loads(Path(path).read_text("utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or not a record: {error}"
+                         ) from error
+    if not (isinstance(record, dict)
+            and {"net", "seed", "test_accuracy"} <= record.keys()):
+        raise ValueError(f"{path} is not a record; --record writes one")
+    return record
 
 
 def processor(device="cpu"):
@@ -115,44 +137,69 @@ def processor(device="cpu"):
 
 # Checkpoints
 
-def save_checkpoint(path, settings, net, history):
-    """Writes all that resume needs; settings {name: value} tell the run."""
-    save(path, {
-        "settings": settings, "net": net.state_dict(), "history": history,
+def describe_run(net, settings, loss_function):
+    """Returns all that must not change while a run is resumed: its settings,
+    and the code of its net and loss."""
+    run = {**settings, "batch_size": BATCH_SIZE, "net": describe(net),
+           "loss": describe(loss_function)}
+    del run["epochs"]  # more of them extend a run
+    return run
+
+
+def describe(part):
+    """Returns the settings of a net or of a loss function, and its code: for
+    a module, that of its class and its bases below nn.Module."""
+    settings = {name: value for name, value in vars(part).items()
+                if not name.startswith("_")}
+    text = re.sub(" at 0x[0-9a-f]+", "", f"{part} {settings}")
+    kinds = [part] if inspect.isfunction(part) else [
+        kind for kind in type(part).mro()
+        if issubclass(kind, nn.Module) and kind is not nn.Module]
+    return "\n".join([text, *map(inspect.getsource, kinds)])
+
+
+def save_checkpoint(net, path, run, history):
+    """Writes all that resume needs; run is what describe_run returned."""
+    write_torch(path, {
+        "run": run, "net": net.state_dict(), "history": history,
         "random": {device: generator_module(device).get_rng_state()
-                   for device in {"cpu", settings["device"]}}})
+                   for device in {"cpu", run["device"]}}})
 
 
-def resume(path, settings, num_epochs, net, history):
+def is_checkpoint(content):
+    """Returns whether a file's content is what save_checkpoint wrote."""
+    return (isinstance(content, dict)
+            and {"net", "history", "random"} <= content.keys())
+
+
+def resume(net, path, run, num_epochs, history):
     """Restores net, history and the random generators from a checkpoint, if
     there is one, so that training goes on as if it had never stopped. Raises
     ValueError if it is damaged, or of another run."""
     if not Path(path).exists():
         return
-    damage = ("is damaged or not a checkpoint; move it away or name another "
-              "file")
-    with reading(path, damage):
-        saved = load(path)
-        there, kept = dict(saved["settings"]), saved["history"]
-        done, = {len(kept[name])
-                 for name in ("loss", "test_accuracy", "seconds")}
-    if "optimizer" in saved:
-        raise ValueError(f"{path} was written by an older release; finish its "
-                         "run with that release, or name another file")
-    for name, here in settings.items():
-        if there.get(name) != here:
-            raise ValueError(f"{path} belongs to another run: {name} was "
-                             f"{there.get(name)}, not {here}; change it back "
-                             "or name another file")
+    saved = read_torch(path)
+    if not is_checkpoint(saved):
+        raise ValueError(f"{path} is not a checkpoint; move it away or name "
+                         "another file")
+    then = saved.get("run", {})
+    changes = [
+        f"{name} has changed" if "\n" in f"{then.get(name)}{run.get(name)}"
+        else f"{name} was {then.get(name)}, not {run.get(name)}"
+        for name in {**then, **run} if then.get(name) != run.get(name)]
+    if changes:
+        raise ValueError(f"{path} belongs to another run: "
+                         f"{', '.join(changes)}; change it back or name "
+                         "another file")
+    done = len(saved["history"]["loss"])
     if done > num_epochs:
         raise ValueError(f"{path} already has {done} epochs, more than the "
                          f"{num_epochs} asked for; ask for more, or name "
                          "another file")
-    with reading(path, damage):
-        net.load_state_dict(saved["net"])
-        history.update(kept)
-        for device, state in saved["random"].items():
-            generator_module(device).set_rng_state(state)
+    net.load_state_dict(saved["net"])
+    history.update(saved["history"])
+    for device, state in saved["random"].items():
+        generator_module(device).set_rng_state(state)
 
 
 def generator_module(device):
@@ -162,21 +209,23 @@ def generator_module(device):
 
 # Files
 
-@contextmanager
-def replacing(path):
-    """Yields a file to write to, which becomes path once it is complete.
-    Raises OSError, with the path and the reason, if that fails."""
+def write_whole(path, content):
+    """Writes bytes to path, whole or not at all. Raises OSError; if path can
+    be written but not replaced, it says where the content is instead."""
     file = Path(path).resolve()  # a link stays a link
     try:
         with TemporaryDirectory(suffix=".tmp", dir=file.parent) as folder:
             temporary = Path(folder, file.name)
             with open(temporary, "wb") as opened:
-                yield opened
+                opened.write(content)
                 opened.flush()
                 os.fsync(opened.fileno())
-            if file.exists():
-                shutil.copymode(file, temporary)
-            temporary.replace(file)
+            try:
+                temporary.replace(file)
+            except OSError as error:
+                kept = temporary.replace(f"{file}-{Path(folder).stem}")
+                raise OSError(f"{error.strerror}; it is kept as {kept}"
+                              ) from error
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}"
                       ) from error
@@ -192,41 +241,28 @@ def check_writable(path):
             raise OSError("it is not a file")
         with TemporaryDirectory(suffix=".tmp", dir=file.parent) as folder:
             Path(folder, file.name).touch()
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot write {path}: {reason}") from error
 
 
-@contextmanager
-def reading(path, complaint):
-    """Raises FileNotFoundError if there is no readable file at path, and
-    ValueError with the complaint, whose {} is the reason, for all that fails
-    while it is read, except for MemoryError."""
-    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
-        raise FileNotFoundError(f"there is no readable file {path}")
-    try:
-        yield
-    except Exception as error:  # damage makes torch raise anything
-        reason = " ".join(str(error).split())
-        if isinstance(error, MemoryError) or "allocate memory" in reason:
-            raise MemoryError(f"too little memory to read {path}") from error
-        raise ValueError(f"{path} {complaint.format(reason)}") from error
-
-
-def save(path, content):
+def write_torch(path, content):
     """Writes content as torch.save does; raises OSError if that fails."""
     buffer = io.BytesIO()  # with a file, torch raises errors of its own
     torch.save(content, buffer)
-    with replacing(path) as file:
-        file.write(buffer.getbuffer())
+    write_whole(path, buffer.getbuffer())
 
 
-def load(path):
-    """Returns what save wrote, on the CPU. Damage may raise anything."""
-    with zipfile.ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-        if size > os.path.getsize(path):  # not what torch.save writes
-            raise zipfile.BadZipFile("its parts are larger than the file")
-        if archive.testzip():  # torch.load checks no checksum
-            raise zipfile.BadZipFile("wrong checksum")
-    return torch.load(path, "cpu", weights_only=True)
+def read_torch(path):
+    """Returns what write_torch wrote, on the CPU. Raises OSError if the file
+    cannot be read, and ValueError if it is damaged."""
+    with open(path, "rb") as file:
+        try:
+            if zipfile.ZipFile(file).testzip():  # which torch.load does not
+                raise zipfile.BadZipFile("wrong checksum")
+            file.seek(0)
+            return torch.load(file, "cpu", weights_only=True)
+        except Exception as error:  # damage makes both raise anything
+            raise ValueError(f"{path} is damaged, or not written by --save or "
+                             f"--checkpoint ({str(error).splitlines()[0]})"
+                             ) from error

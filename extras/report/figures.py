@@ -1,4 +1,4 @@
-"""The curves of the results, each drawn from the records that it is given.
+"""The dots and curves of the results, each drawn from the records.
 
 records: {experiment: [record of each seed]}
 """
@@ -7,106 +7,136 @@ from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import stats
 
-from extras.command_line import decimal
-from extras.comparison import last, plot_runs
-from extras.report.records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
-                     RELU)
+from extras.comparison import accuracies, mean_of_last
+from extras.report.records import (DISTORTED, EXTENDED, FAST_FINAL, FINAL,
+                                   RECIPES, RELU, STRONG_DECAY)
 
-# Okabe and Ito chose these (but for the grey, and Tol's wine red and olive)
-# so that colour-blind people can tell them apart as well.
-COLOURS = {
-    DISTORTED: "#882255", FAST_FINAL: "#0072B2",
-    "expanded_data_double_fc": "#E69F00", EXTENDED: "#CC79A7",
-    RELU: "#D55E00", "dbl_conv": "#009E73",
-    "basic_conv": "#56B4E9", "shallow": "#999999", "dense": "#000000",
-    FINAL: "#999933"}
+# Okabe and Ito chose these so that colour-blind people can tell them apart
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+YELLOW, SKY = "#E69F00", "#56B4E9"
+
+# The logarithm of the mistakes, and back to the accuracy in per cent: as a
+# scale, the same distance halves the mistakes everywhere
+MISTAKES = (lambda accuracy: -np.log(np.maximum(100 - accuracy, 0.01)),
+            lambda logarithm: 100 - np.exp(-logarithm))
 
 
-def draw_axes(xlabel, *ylabels):
-    """Returns a figure, and axes above each other with quiet grid lines."""
-    height = 3 + 1.5 * len(ylabels)
+def draw_axes(ylabel, height=4.5):
+    """Returns a figure, and its axes with quiet grid lines."""
     figure = Figure(figsize=(8, height), layout="constrained")
-    grid = figure.subplots(len(ylabels), sharex=True, squeeze=False)[:, 0]
-    for axes, ylabel in zip(grid, ylabels):
-        axes.set_ylabel(ylabel)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.3)
-    axes.set_xlabel(xlabel)
-    return figure, *grid
+    axes = figure.subplots()
+    axes.set_ylabel(ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    return figure, axes
 
 
-def draw_final(records):
-    """Returns the final net's accuracy by epoch, with both learning rates."""
-    figure, axes = draw_axes("epoch", "test accuracy (%)")
-    draw_kinds(axes, {f"learning rate {EXPERIMENTS[name].lr}": name
-                      for name in (FAST_FINAL, FINAL)}, records)
+def draw_dots(records):
+    """Returns a row for each experiment: a dot for each run (the mean of its
+    last ten epochs), their mean and its standard error, and the published
+    accuracies; without the decay that is too strong to learn."""
+    names = [name for name in records if name != STRONG_DECAY]
+    figure, axes = draw_axes("", height=0.4 * len(names) + 1.2)
+    for row, name in enumerate(names):
+        values, recipe = mean_of_last(records[name], 10), RECIPES[name]
+        axes.scatter(values, np.full(len(values), row), s=22, color=SKY,
+                     alpha=0.6, linewidth=0, label="one of our runs")
+        axes.errorbar(values.mean(), row, xerr=stats.sem(values), color=BLUE,
+                      marker="|", markersize=16, capsize=3,
+                      label="our mean ± standard error")
+        for number, marker, colour, label, below in (
+                (recipe.nielsen, "D", ORANGE, "Nielsen", 0.22),
+                (recipe.article, "s", GREEN, "the article", 0.34)):
+            if number:
+                axes.scatter(number, row + below, marker=marker, s=26,
+                             color=colour, label=label)
+    axes.set_xscale("function", functions=MISTAKES)
+    axes.set_xticks(ticks := (96.5, 97, 98, 98.5, 99, 99.3, 99.5, 99.6),
+                    map(str, ticks))
+    axes.set(xlabel="test accuracy (%)", ylim=(len(names) - 0.5, -0.5))
+    axes.set_yticks(range(len(names)), [f"{name} ({len(records[name])})"
+                                        for name in names])
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(*zip(*{label: (handle, label) for handle, label
+                       in zip(handles, labels)}.values()),
+                loc="lower left")
     return figure
-
-
-def draw_kinds(axes, names, records):
-    """Draws the runs of some experiments, {label: name}, each in its colour.
-    """
-    axes.set_prop_cycle(color=[COLOURS[name] for name in names.values()])
-    plot_runs(axes, {label: records[name] for label, name in names.items()})
 
 
 def draw_all(records):
-    """Returns the accuracy by epoch of an experiment a rung, best first.
-
-    The scale is the logarithm of the mistakes, on which the same distance
-    halves them everywhere: 98 to 99 %, 99 to 99.5 %.
-    """
-    figure, axes = draw_axes("epoch", "test accuracy (%)")
-    means = {name: last(records[name]).mean() for name in COLOURS
-             if name != FINAL}
-    best = sorted(means, key=means.get, reverse=True)
-    draw_kinds(axes, {f"{name}: {means[name]:.2f}": name for name in best},
-               records)
-    axes.set_yscale("function", functions=(
-        lambda accuracy: -np.log(np.maximum(100 - accuracy, 0.01)),
-        lambda logarithm: 100 - np.exp(-logarithm)))
-    axes.set_ylim(97, 99.75)
-    ticks = 97, 98, 98.5, 99, 99.3, 99.5, 99.7
-    axes.set_yticks(ticks, map(str, ticks))
-    figure.set_figheight(6.5)
-    put_legend_beside(axes)
+    """Returns the mean accuracy by epoch of six experiments."""
+    figure, axes = draw_axes("test accuracy (%)", height=5.5)
+    names = {"shallow": PINK, "basic_conv": SKY, "dbl_conv": GREEN,
+             RELU: ORANGE, EXTENDED: YELLOW, FAST_FINAL: BLUE}
+    draw_means(axes, records, names)
+    axes.set_yscale("function", functions=MISTAKES)
+    axes.set_yticks(ticks := (97, 98, 98.5, 99, 99.3, 99.5, 99.7),
+                    map(str, ticks))
+    axes.set_ylim(97, 99.7)
     return figure
 
 
-def put_legend_beside(axes):
-    """Puts the legend beside the axes, where it hides nothing."""
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small",
-                frameon=False, labelspacing=1)
-    axes.figure.set_figwidth(10)
+def draw_means(axes, records, names):
+    """Draws the mean accuracy by epoch of some experiments, {name: colour},
+    each labelled at its end."""
+    for name, colour in names.items():
+        draw_line(axes, accuracies(records[name]).mean(axis=0), colour, name)
+
+
+def draw_line(axes, values, colour, label=""):
+    """Draws values by epoch, with a label at their end."""
+    axes.plot(range(1, len(values) + 1), values, colour)
+    axes.annotate(f" {label}", (len(values), values[-10:].mean()),
+                  color=colour, va="center", annotation_clip=False)
+    axes.set_xlabel("epoch")
+
+
+def draw_final(records):
+    """Returns the accuracies by epoch of the final net's runs, with both
+    learning rates side by side."""
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    for axes, name, colour in zip(figure.subplots(1, 2, sharey=True),
+                                  (FAST_FINAL, FINAL), (ORANGE, BLUE)):
+        axes.plot(range(1, RECIPES[name].epochs + 1),
+                  accuracies(records[name]).T, colour, linewidth=0.8)
+        axes.set(title=f"learning rate {RECIPES[name].lr}", xlabel="epoch",
+                 ylabel="test accuracy (%)", ylim=(99.2, 99.75))
+        axes.label_outer()
+        axes.grid(alpha=0.3)
+    return figure
 
 
 def draw_loss(records):
-    """Returns the training loss and the test accuracy by epoch, each the mean
-    of the runs that have kept their loss."""
-    figure, above, below = draw_axes("", "training loss (log scale)", "")
-    kept = {name: [run for run in records[name] if "loss" in run]
-            for name in (RELU, EXTENDED, "expanded_data_double_fc", FINAL,
-                         DISTORTED)}
-    draw_kinds(below, {name: name for name in kept}, kept)
-    for name, runs in kept.items():
-        losses = np.array([run["loss"] for run in runs], dtype=float)
-        above.plot(range(1, losses.shape[1] + 1), losses.mean(axis=0),
-                   COLOURS[name])
-    ticks = 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
-    above.set_yscale("log")
-    above.set_yticks(ticks, map(decimal, ticks))
+    """Returns the training loss and the test accuracy by epoch, means of the
+    runs that have kept their loss."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    above, below = figure.subplots(2, sharex=True)
+    for name, colour in {RELU: ORANGE, EXTENDED: YELLOW, FINAL: BLUE,
+                         DISTORTED: PINK}.items():
+        kept = [run for run in records[name] if "loss" in run]
+        loss = np.mean([run["loss"] for run in kept], axis=0)
+        draw_line(above, loss, colour)
+        draw_line(below, accuracies(kept).mean(axis=0), colour, name)
+    ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
+    above.set(yscale="log", ylabel="training loss", xlabel="")
+    above.set_yticks(ticks, map(str, ticks))
     above.set_yticks([], minor=True)
-    put_legend_beside(below)
+    below.set(ylabel="test accuracy (%)", ylim=(98.7, 99.7))
+    for axes in above, below:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def draw_costs():
     """Returns the two costs of an output that should be 1."""
-    figure, axes = draw_axes("output a, which should be 1", "cost")
+    figure, axes = draw_axes("cost")
     a = np.linspace(0.001, 1, 1000)
-    axes.plot(a, -np.log(a), "#0072B2", label=r"cross-entropy, $-\ln a$")
-    axes.plot(a, (a - 1) ** 2, "#D55E00", label="squared error, $(a - 1)^2$")
+    axes.plot(a, -np.log(a), BLUE, label=r"cross-entropy, $-\ln a$")
+    axes.plot(a, (a - 1) ** 2, ORANGE, label="squared error, $(a - 1)^2$")
+    axes.set_xlabel("output a, which should be 1")
     axes.legend()
     return figure
 

@@ -1,8 +1,4 @@
-"""The pictures of digits and of what networks make of them, each drawn from
-what it is given.
-
-results/report.py and tests/draw_digits.py call them and write the files.
-"""
+"""The pictures of digits and of what networks make of them."""
 
 from itertools import product
 from math import ceil
@@ -10,12 +6,13 @@ from math import ceil
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
+from PIL import Image
+from torchvision.transforms import ToTensor
 
-from backprop_manual_calculation import (INPUT, TARGET, WEIGHTS,
-                                         feed_forward, gradient)
+from common import predict
+from extras.digits import read_digit
 from extras.distortions import distort
-
-ORANGE, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
+from extras.report.figures import BLUE, GREEN
 
 
 def draw_pictures(rows, columns, height, pictures, **options):
@@ -73,29 +70,34 @@ def draw_distortions(image):
     return figure
 
 
-def draw_digits(pictures, ways):
-    """Returns picture files (PIL) above what each way of reading makes of
-    them, with a net's answers below; wrong ones are red, with a cross.
+def shrink_picture(path):
+    """Returns a picture as an image (1, 28, 28) the usual way: grey, 28x28
+    pixels, and inverted if it is light."""
+    image = ToTensor()(Image.open(path).convert("L").resize((28, 28)))
+    return 1 - image if image.mean() > 0.5 else image
 
-    pictures: of the digits 0, 1, 2, ...
-    ways: {name: (images (n, 1, 28, 28), answers (n,))}
-    """
+
+def draw_digits(paths, net):
+    """Returns the pictures of the digits 0, 1, 2, ... above what two ways of
+    reading make of them, with a net's answers; wrong ones are crossed."""
     figure = Figure(figsize=(8, 3.1), layout="constrained")
-    grid = figure.subplots(1 + len(ways), len(pictures))
+    grid = figure.subplots(3, len(paths))
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
-    for axes, picture in zip(grid[0], pictures):
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    for axes, path in zip(grid[0], paths):
+        axes.imshow(Image.open(path), cmap="gray", vmin=0, vmax=255)
     grid[0, 0].set_ylabel("picture")
-    for row, (name, (images, answers)) in zip(grid[1:], ways.items()):
+    for row, name, read in zip(grid[1:], ("only shrunk", "read_digit"),
+                               (shrink_picture, read_digit)):
         row[0].set_ylabel(name)
-        for axes, image, digit, answer in zip(
-                row, images[:, 0].numpy(), range(10), answers.tolist()):
-            axes.imshow(image, cmap="Greys", vmin=0, vmax=1)
-            text, colour = ((answer, "black") if answer == digit else
-                            (f"{answer} ✗", "#D00000"))
-            axes.set_xlabel(text, fontsize="large", color=colour,
-                            weight="bold")
+        images = torch.stack([read(path) for path in paths])
+        answers = predict(net, images).tolist()
+        for digit, axes in enumerate(row):
+            axes.imshow(images[digit, 0].numpy(), cmap="Greys", vmin=0, vmax=1)
+            right = answers[digit] == digit
+            axes.set_xlabel(f"{answers[digit]}{'' if right else ' ✗'}",
+                            color="black" if right else "#D00000",
+                            fontsize="large", weight="bold")
     return figure
 
 
@@ -117,22 +119,22 @@ def draw_convolution(image, kernel, feature_map, pooled):
         axes.imshow(picture.numpy(), **{"cmap": "Greys", **colours})
         axes.set(xticks=[], yticks=[], title=title, xlabel=text)
     y, x = divmod(feature_map.argmax().item(), 24)
-    frame(grid[0], GREEN, x, y, 5)
-    frame(grid[2], BLUE, x // 2 * 2, y // 2 * 2, 2)
-    frame(grid[2], GREEN, x, y, 1)
-    frame(grid[3], BLUE, x // 2, y // 2, 1)
+    draw_square(grid[0], GREEN, x, y, 5)
+    draw_square(grid[2], BLUE, x // 2 * 2, y // 2 * 2, 2)
+    draw_square(grid[2], GREEN, x, y, 1)
+    draw_square(grid[3], BLUE, x // 2, y // 2, 1)
     return figure
 
 
-def frame(axes, colour, left, top, side):
+def draw_square(axes, colour, left, top, side):
     """Draws a square around pixels of a picture."""
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False,
                              edgecolor=colour, linewidth=2))
 
 
-def draw_way(stages, probabilities):
-    """Returns an image's way through a net, from left to right: of each stage
-    the four maps that vary most, and the ten probabilities. Lines tell from
+def draw_activations(stages, probabilities):
+    """Returns what each layer of a net makes of an image, from left to right:
+    the four maps that vary most, and the ten probabilities. Lines show from
     which maps a map is computed.
 
     stages [(name, maps (n, height, width))], probabilities (10,)
@@ -184,34 +186,3 @@ def connect(figure, pairs):
         figure.add_artist(ConnectionPatch(
             (1, 0.5), (0, 0.5), left.transAxes, right.transAxes,
             color="#999999", linewidth=0.6))
-
-
-def draw_step():
-    """Returns the two neurons of backprop_manual_calculation.py, with the
-    values that go forward, and in colour the slopes that come back."""
-    a_l1, a_l2 = feed_forward(WEIGHTS)
-    cost, slopes = (a_l2 - TARGET) ** 2, gradient(WEIGHTS)
-    figure = Figure(figsize=(9, 1.7), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlim=(-0.6, 9), ylim=(-1, 1))
-    axes.set_axis_off()
-    middle = {"ha": "center", "va": "center"}
-    for x, text, shape in ((0, f"input\n{INPUT}", "square"),
-                           (3, f"a_l1\n{a_l1:.4f}", "circle"),
-                           (6, f"a_l2\n{a_l2:.4f}", "circle")):
-        axes.text(x, 0, text, middle, bbox={"boxstyle": f"{shape},pad=0.4",
-                                            "facecolor": "white"})
-    axes.text(8.6, 0, f"cost\n(a_l2 - 1)$^2$\n{cost:.4f}", middle)
-    axes.text(7.35, -0.55, "slope for a_l2:\n2 (a_l2 - 1) = "
-              f"{2 * (a_l2 - TARGET):.4f}", middle, color=ORANGE)
-    for left, right in (0.6, 2.4), (3.6, 5.4), (6.6, 8.1):
-        for y, colour, style in (0.1, "black", "->"), (-0.1, ORANGE, "<-"):
-            axes.annotate("", (right, y), (left, y), arrowprops={
-                "arrowstyle": style, "color": colour})
-    for x, layer in (1.5, "l1"), (4.5, "l2"):
-        w, b = f"w_{layer}", f"b_{layer}"
-        axes.text(x, 0.55, f"{w} = {WEIGHTS[w]}\n{b} = {WEIGHTS[b]}", middle)
-        axes.text(x, -0.55, f"slope for {w}: {slopes[w]:.4f}\n"
-                  f"dz_{layer}, slope for {b}: {slopes[b]:.4f}", middle,
-                  color=ORANGE)
-    return figure

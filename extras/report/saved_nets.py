@@ -1,4 +1,4 @@
-"""What is computed from saved nets, EXPERIMENT-seedN.pt in this folder."""
+"""What is computed from published networks, EXPERIMENT-seedN.pt."""
 
 from copy import deepcopy
 
@@ -7,33 +7,27 @@ from torch.nn.functional import max_pool2d
 
 from common import (SHIFTS, TEST_BATCH_SIZE, compute_outputs, get_dataset,
                     get_loader, get_test_loader, identity, predict)
+from extras.report.records import RECIPES, STRONG_DECAY
 from extras.runs import load_weights
-from extras.report.records import EXPERIMENTS, RESULTS, STRONG_DECAY
 
 
-def load_net(experiment, path=None):
-    """Returns the net of an experiment with the saved weights of a path, or
-    else as seed 0 starts it; ValueError for a damaged file."""
+def load_net(experiment, path):
+    """Returns the net of an experiment with the weights of a path."""
     with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        net = EXPERIMENTS[experiment].net_class()
-    if path is not None:
-        load_weights(net, path)
-    for weights in net.parameters():  # denormal numbers are slow
-        weights.data[weights.abs() < 1e-30] = 0
+        net = RECIPES[experiment].net_class()
+    load_weights(net, path)
     return net
 
 
-def norm(net):
-    """Returns the Euclidean norm of all weights and biases of a net."""
-    return torch.nn.utils.get_total_norm(net.parameters()).item()
-
-
-def certainty(net):
-    """Returns the mean probability that a net gives the right test digits."""
-    return torch.cat([
-        compute_outputs(net, images).softmax(dim=1)[range(len(labels)), labels]
-        for images, labels in get_test_loader()]).mean().item()
+def measure_shifts(folder):
+    """Returns {experiment: the shift_accuracies of its first published net},
+    except for the decay that is too strong to learn."""
+    train_loader = get_loader(get_dataset(), TEST_BATCH_SIZE, shuffle=False)
+    test_loader = get_test_loader()
+    return {name: shift_accuracies(load_net(name, path), test_loader,
+                                   train_loader)
+            for name in RECIPES if name != STRONG_DECAY
+            if (path := min(folder.glob(f"{name}-seed*.pt"), default=None))}
 
 
 def shift_accuracies(net, test_loader, train_loader):
@@ -56,21 +50,10 @@ def percent_right(net, loader, shift=identity, pixels=1):
     return 100 * torch.cat(right).double().mean().item()
 
 
-def all_shift_accuracies():
-    """Returns {experiment: the shift_accuracies of its first saved net}, but
-    for the decay that is too strong to learn."""
-    train_loader = get_loader(get_dataset(), TEST_BATCH_SIZE, shuffle=False)
-    test_loader = get_test_loader()
-    return {name: shift_accuracies(load_net(name, path), test_loader,
-                                   train_loader)
-            for name in EXPERIMENTS if name != STRONG_DECAY
-            if (path := min(RESULTS.glob(f"{name}-seed*.pt"), default=None))}
-
-
 @torch.no_grad()
-def way_through(net, image):
-    """Returns [(name, arrays (n, height, width))] of an image's way through
-    the final net, and the probabilities (10,).
+def compute_activations(net, image):
+    """Returns [(name, arrays (n, height, width))] of an image and what the
+    layers of the final net make of it, and the probabilities (10,).
 
     Computed in float64, so that all processors draw the same pixels.
     """
@@ -89,10 +72,11 @@ def way_through(net, image):
     return stages, probabilities
 
 
-def first_map(net, image):
+def most_varied_map(net, image):
     """Returns an image (28, 28), the kernel of the first convolution whose map
     of it varies most (5, 5), that map (24, 24), and the pooled map (12, 12).
     """
-    (_, image), (_, maps), (_, pooled), *_ = way_through(net, image)[0]
+    stages, _ = compute_activations(net, image)
+    (_, image), (_, maps), (_, pooled), *_ = stages
     k = maps.flatten(1).std(dim=1).argmax()
     return image[0], net.conv1.weight.detach()[k, 0], maps[k], pooled[k]

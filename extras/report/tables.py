@@ -6,15 +6,15 @@ images
 
 from collections import Counter
 
-import pytorch_mnist_convnet as convnet
+import numpy as np
+from scipy import stats
+
 import pytorch_mnist_dense as dense
-from extras.command_line import RECIPE, decimal
-from extras.comparison import accuracies, last
-from extras.report.records import (DISTORTED, EXPERIMENTS, EXTENDED, FAST_FINAL, FINAL,
-                     PUBLISHED, RELU, STRONG_DECAY, WEAK_DECAY,
-                     all_predictions, deviation_text, is_number, mean_text,
-                     minutes, place_among, vote_is_right)
-from extras.report.significance import last_gain, measure_steps, p_text, published_gains
+from extras.comparison import accuracies, compare_runs, mean_of_last, vote
+from extras.report.records import (DISTORTED, DOUBLE, EXTENDED, FAST_FINAL,
+                                   FINAL, RECIPES, RELU, STRONG_DECAY,
+                                   predictions)
+from extras.runs import CHANCE
 
 IDEAS = {  # what each experiment adds to the one before it
     "dense": "one hidden layer, as in chapter 1",
@@ -23,109 +23,178 @@ IDEAS = {  # what each experiment adds to the one before it
     "dbl_conv": "a second convolution",
     RELU: "rectified linear units (ReLU)",
     EXTENDED: "shifted copies of the images",
-    "expanded_data_double_fc": "two dense layers of 1,000 units",
+    DOUBLE: "two dense layers of 1,000 units",
     FAST_FINAL: "dropout",
     FINAL: "a lower learning rate",
     DISTORTED: "distorted images, not shifted ones",
-    WEAK_DECAY: f"as {RELU}, with less weight decay",
-    STRONG_DECAY: f"as {RELU}, with far more weight decay",
 }
+STEPS = (  # what a step adds, from one experiment to another
+    ("a convolution", "shallow", "basic_conv"),
+    ("a second convolution", "basic_conv", "dbl_conv"),
+    ("ReLU", "dbl_conv", RELU),
+    ("extended data", RELU, EXTENDED),
+    ("two dense layers of 1,000", EXTENDED, DOUBLE),
+    ("dropout", DOUBLE, FAST_FINAL),
+    ("two dense layers and dropout", EXTENDED, FAST_FINAL),
+    ("learning rate 0.005, not 0.03", FAST_FINAL, FINAL),
+    ("distorted images, not shifted ones", FINAL, DISTORTED),
+    ("weight decay 0.00005, not 0.00002", "dbl_conv_relu_wd0.00002", RELU),
+    ("weight decay 0.00005, not 0", "dbl_conv_relu_wd0", RELU),
+)
+
+
+def make_tables(records, labels):
+    """Returns {name: table} of all tables that need only the records."""
+    return {"results": results_table(records),
+            "runs": runs_table(records, labels),
+            "published": published_table(records),
+            "steps": steps_table(records),
+            **{f"gain {name}": steps_table(records, name)
+               for name in RECIPES},
+            "votes": votes_table(records, labels),
+            "machines": machines_table(records)}
 
 
 def table(headings, rows, left=1):
     """Returns a table in Markdown whose first columns are aligned left."""
     rule = ["---"] * left + ["--:"] * (len(headings) - left)
-    lines = [[str(cell).replace("|", r"\|") for cell in row]
-             for row in (headings, rule, *rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(str, row))} |\n"
+                   for row in (headings, rule, *rows))
 
 
-def results_table(records, labels):
-    """Returns the table of the top README: what was published, and ours."""
-    rows = []
-    for name, runs in records.items():
-        ends = last(runs)
-        rows.append([name, IDEAS[name], *PUBLISHED[name], mean_text(ends),
-                     deviation_text(ends), len(runs)])
-    voters = records[FAST_FINAL]
-    right = vote_is_right(voters, labels).double().mean().item()
-    rows.append([f"vote of {len(voters)} networks of {FAST_FINAL}",
-                 "the most frequent answer", "99.67 (5 networks)", "-",
-                 f"{100 * right:.2f}", "-", 1])
-    return table(("experiment", "what is new", "Nielsen", "article", "ours",
-                  "s", "n"), rows, left=2)
+def results_table(records):
+    """Returns the table of the front page: what was published, and ours."""
+    rows = [[idea, f"`{name}`", f"`{RECIPES[name].net_class.__name__}`",
+             f"`{call(name)}`", minutes(records[name]),
+             *published(RECIPES[name]), mean_text(mean_of_last(records[name])),
+             len(records[name])]
+            for name, idea in IDEAS.items() if name in records]
+    return table(("what is new", "`--experiment`", "class", "call", "minutes",
+                  "Nielsen", "article", "ours", "n"), rows, left=4)
+
+
+def call(name):
+    """Returns how to train an experiment's net from Python."""
+    recipe = RECIPES[name]
+    if recipe.net_class is dense.Net:
+        return "run_network(net)"
+    words = ["net"]
+    words += [f"num_epochs={recipe.epochs}"] * (recipe.epochs != 60)
+    words += [f"lr={recipe.lr}"] * (recipe.lr != 0.1)
+    words += [f"wd={recipe.wd:f}".rstrip("0")] * (recipe.wd != 0)
+    if recipe.extend_data:
+        words.append("train_loader=get_extended_train_loader()")
+    if recipe.distort:
+        words.append("train_loader=get_distorted_loader(get_dataset())")
+    return f"train_and_test_network({', '.join(words)})"
+
+
+def published(recipe):
+    """Returns the accuracies of the book and of the article, or "-"."""
+    return ["-" if number is None else f"{number:.2f}"
+            for number in (recipe.nielsen, recipe.article)]
+
+
+def minutes(runs):
+    """Returns how many minutes a run took, on average."""
+    return f"{np.mean([sum(run['seconds']) / 60 for run in runs]):.0f}"
+
+
+def mean_text(values):
+    """Returns the mean of runs, "99.05"; the values themselves if some are no
+    better than chance: "91.17, 92.00, 10.09"."""
+    if values.min() <= 100 * CHANCE:
+        return ", ".join(f"{value:.2f}" for value in values)
+    return f"{values.mean():.2f}"
+
+
+def deviation_text(values):
+    """Returns the standard deviation of runs; "-" of a single run, and if some
+    are no better than chance."""
+    if len(values) == 1 or values.min() <= 100 * CHANCE:
+        return "-"
+    return f"{values.std(ddof=1):.2f}"
 
 
 def runs_table(records, labels):
     """Returns the table of all that was measured of each row's runs."""
     rows = []
     for name, runs in records.items():
-        ends, tens, ten = last(runs), last(runs, 10), accuracies(runs)[:, -10:]
-        wrong = (all_predictions(runs) != labels).sum(dim=1)
-        rows.append([
-            name, command(name), len(runs),
-            mean_text(ends), deviation_text(ends),
-            mean_text(tens), deviation_text(tens),
-            f"{ten.min():.2f} to {ten.max():.2f}",
-            f"{accuracies(runs).max():.2f}",
-            wrong.min().item(), wrong.max().item(), f"{minutes(runs):.0f}"])
-    return table(("experiment", "command", "n", "last epoch", "s", "last ten",
-                  "s of last ten", "range of last ten", "best test",
-                  "fewest wrong", "most wrong", "minutes"), rows, left=2)
-
-
-def command(name):
-    """Returns the script or the flags that run an experiment."""
-    if name == "dense":
-        return "`pytorch_mnist_dense.py`"
-    script = dense if name in dense.EXPERIMENTS else convnet
-    recipe = EXPERIMENTS[name]
-    net, usual = next(
-        (net, script.EXPERIMENTS[usual]) for net, usual in script.NETS.items()
-        if script.EXPERIMENTS[usual].net_class is recipe.net_class)
-    words = ["pytorch_mnist_dense.py"] if script is dense else []
-    words.append(f"--net {net}")
-    words += [flag(field, getattr(recipe, field)) for field in RECIPE
-              if getattr(recipe, field) != getattr(usual, field)]
-    return f"`{' '.join(words)}`"
-
-
-def flag(field, value):
-    """Returns the flag that sets a field of a recipe."""
-    if isinstance(value, bool):
-        return f"--{field}" if value else f"--no-{field}"
-    return f"--{field} {decimal(value)}"
+        ends, tens = mean_of_last(runs), mean_of_last(runs, 10)
+        wrong = (predictions(runs) != labels).sum(dim=1)
+        rows.append([name, len(runs), mean_text(ends), deviation_text(ends),
+                     mean_text(tens), deviation_text(tens),
+                     f"{accuracies(runs).max():.2f}",
+                     f"{wrong.min()} to {wrong.max()}", minutes(runs)])
+    return table(("experiment", "n", "last epoch", "s", "last ten", "s",
+                  "best test", "wrong", "minutes"), rows)
 
 
 def published_table(records):
-    """Returns the table of where the published numbers lie among our runs."""
+    """Returns the table of how far the published numbers lie from our runs."""
     rows = []
-    for name, published in PUBLISHED.items():
-        values = last(records[name])
-        if any(map(is_number, published)):
-            rows.append([
-                name,
-                published.nielsen, place_among(values, published.nielsen),
-                published.article, place_among(values, published.article),
-                mean_text(values), deviation_text(values), len(values)])
-    return table(("experiment", "Nielsen", "Nielsen's among ours", "article",
-                  "article's among ours", "ours", "s", "n"), rows)
+    for name, runs in records.items():
+        ends, recipe = mean_of_last(runs), RECIPES[name]
+        if name != STRONG_DECAY and (recipe.nielsen or recipe.article):
+            nielsen, article = published(recipe)
+            rows.append([name, nielsen, prediction_p(ends, recipe.nielsen),
+                         article, prediction_p(ends, recipe.article),
+                         mean_text(ends), deviation_text(ends), len(ends)])
+    return table(("experiment", "Nielsen", "p", "article", "p", "ours", "s",
+                  "n"), rows)
 
 
-def steps_table(records):
-    """Returns the table of what each step of the ladder gains."""
-    rows = [[step.what, f"{step.before} -> {step.after}",
-             *published_gains(step), last_gain(records, step), gain,
-             p_text(gain), verdict]
-            for step, gain, verdict in measure_steps(records)]
-    return table(("step", "from -> to", "Nielsen", "article", "last epoch",
-                  "last ten", "p", "verdict"), rows, left=2)
+def prediction_p(values, number):
+    """Returns how often one more run of ours would lie at least as far from
+    the mean of these as a published number, by Student's t distribution."""
+    if number is None:
+        return "-"
+    n, distance = len(values), abs(number - values.mean())
+    spread = values.std(ddof=1) * np.sqrt(1 + 1 / n)
+    return p_text(2 * stats.t.sf(distance / spread, n - 1))
+
+
+def steps_table(records, after=None):
+    """Returns the table of what each step gains, or of the steps that lead to
+    one experiment."""
+    rows = []
+    for what, start, end in STEPS:
+        if {start, end} <= records.keys() and after in (None, end):
+            gain = compare_runs(records[start], records[end])
+            rows.append([what, f"{start} → {end}",
+                         *published_gains(RECIPES[start], RECIPES[end]),
+                         gain, p_text(gain.p)])
+    return table(("step", "from → to", "Nielsen", "article", "ours", "p"),
+                 rows, left=2)
+
+
+def published_gains(start, end):
+    """Returns the gain by Nielsen's numbers, and by the article's, or "-"."""
+    return [f"{after - before:+.2f}" if before and after and before != after
+            else "-" for before, after in ((start.nielsen, end.nielsen),
+                                           (start.article, end.article))]
+
+
+def p_text(p):
+    """Returns a p-value as people write it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def votes_table(records, labels):
+    """Returns the table of the mistakes of nets alone and of their vote."""
+    rows = []
+    for name in FAST_FINAL, FINAL, DISTORTED:
+        answers = predictions(records[name])
+        alone = (answers != labels).sum(dim=1).tolist()
+        rows.append([name, ", ".join(map(str, alone)),
+                     (vote(answers) != labels).sum().item()])
+    return table(("networks", "wrong alone", "wrong together"), rows, left=2)
 
 
 def shifts_table(shifts):
     """Returns the table of what saved nets have learned of shifts.
 
-    shifts {name: accuracies (4,) in per cent} of saved_nets.shift_accuracies
+    shifts {name: accuracies (4,) in per cent} of saved_nets.measure_shifts
     """
     rows = [[name, *(f"{accuracy:.2f}" for accuracy in accuracies)]
             for name, accuracies in shifts.items()]
@@ -133,22 +202,12 @@ def shifts_table(shifts):
                   "shifted by 2 pixels", "training images"), rows)
 
 
-def vote_table(records, labels):
-    """Returns the table of what the vote makes of the images that no, one,
-    two, ... of the final nets get wrong."""
-    answers = all_predictions(records[FINAL])
-    wrong = (answers != labels).sum(dim=0)
-    right = vote_is_right(records[FINAL], labels)
-    rows = []
-    for count in range(len(answers) + 1):
-        images = wrong == count
-        rows.append([count, images.sum().item(),
-                     (images & right).sum().item(),
-                     (images & ~right).sum().item()])
-    rows.append(["together", len(labels), right.sum().item(),
-                 (~right).sum().item()])
-    return table(("networks that are wrong", "images", "vote right",
-                  "vote wrong"), rows)
+def speed_table(folder, kind):
+    """Returns the rows of results/speed/gpu.md for the five convnets and the
+    dense one that are of "a step" or "a test"."""
+    heading, rule, *rows = (folder / "gpu.md").read_text("utf-8").splitlines()
+    rows = [row for row in rows if f": {kind}" in row and "shallow" not in row]
+    return "\n".join([heading, rule, *rows]) + "\n"
 
 
 def machines_table(records):
