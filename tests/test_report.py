@@ -1,28 +1,22 @@
-"""The pages and the figures of the results tell what the records hold."""
+"""The tables and figures show what the records and published nets hold."""
 
+import json
 import re
-import shutil
 import statistics
-from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
-from scipy.special import expit
 
-import records
-import report
-import sentences
-import significance
-import tables
-from extras import comparison
-from extras.runs import read_record
+import common
+import pytorch_mnist_convnet as convnet
+from extras.report import __main__ as report
+from extras.report import figures, records, saved_nets, tables
+from extras.runs import CHANCE, RESULTS, read_record
 
-PAGES = report.README, report.RESULTS / "README.md"
-TEXTS = [page.read_text("utf-8") for page in PAGES]
-BLOCK = "<!-- ([^\n]*) -->\n.*?<!-- end -->\n"
-STUDENT = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}  # t of 0.975, for n runs
+ROOT = RESULTS.parent
+WEIGHTS = sorted((RESULTS / "weights").glob("*.pt"))
 
 
 @pytest.fixture(scope="module")
@@ -32,382 +26,300 @@ def labels(test_data):
 
 @pytest.fixture(scope="module")
 def runs(labels):
-    return records.read_records(labels)
+    return records.read_records(RESULTS / "runs", labels)
 
 
 @pytest.fixture(scope="module")
-def blocks(runs, labels):
-    """All blocks, with the slow table of shifts as the page has it."""
-    text, = re.findall("<!-- shifts -->\n(.*?)<!-- end -->", TEXTS[1], re.S)
-    shifts = {name: [*map(float, cells)] for name, *cells in rows(text)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "all_shift_accuracies", lambda: shifts)
-        return report.make_blocks(runs, labels)
+def drawn(runs, test_data):
+    return report.draw_figures(runs, test_data, ROOT)
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder of records, saved nets and pages for the report to work on."""
-    folder = tmp_path / "results"
-    shutil.copytree(report.RESULTS, folder, ignore=shutil.ignore_patterns(
-        "*.png", "*.py", "__pycache__"))
-    shutil.copy(report.README, tmp_path)
-    for module in records, report, sentences:
-        monkeypatch.setattr(module, "RESULTS", folder)
-    monkeypatch.setattr(report, "README", tmp_path / "README.md")
-    return folder
+def rows(table):
+    """Returns {first cell: the other cells} of a table's rows."""
+    cells = [line.strip("| \n").split(" | ") for line in table.splitlines()]
+    return {first: others for first, *others in cells[2:]}
 
 
-def rows(text):
-    """Returns the cells of a table's rows, without its headings."""
-    return [line.strip("| ").split(" | ") for line in text.splitlines()[2:]]
-
-
-def accuracies(runs):
-    """Returns the accuracies in per cent, a list of each run's epochs."""
-    return [[100 * accuracy for accuracy in run["test_accuracy"]]
+def ends(runs, epochs=1):
+    """Returns the mean accuracy in per cent of each run's last epochs."""
+    return [100 * statistics.mean(run["test_accuracy"][-epochs:])
             for run in runs]
 
 
-def numbers(cell):
-    """Returns the numbers of a cell like 99.05 ± 0.02."""
-    return [float(number) for number in cell.split(" ± ")]
+# Records and published nets
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_a_published_net_repeats_its_record(path, test_data):
+    """But for images whose two highest outputs are nearly the same."""
+    record = read_record(RESULTS / "runs" / f"{path.stem}.json")
+    net = saved_nets.load_net(path.stem.split("-seed")[0], path)
+    images = test_data.data[:2000, None] / 255
+    outputs = common.compute_outputs(net, images)
+    other = outputs.argmax(dim=1) != records.predictions([record])[0, :2000]
+    best, second = outputs.topk(2).values.T
+    assert (best - second)[other].le(1e-4).all()
 
 
-def near(*values):
-    """Returns what equals values that were rounded to two places."""
-    return pytest.approx(values, abs=0.0051)
+@pytest.mark.parametrize("field, value", [
+    ("net", "Net"), ("seed", 7), ("epochs", 1), ("lr", 1.0), ("wd", 1),
+    ("extend_data", True), ("distort", True), ("train_size", 2000),
+    ("batch_size", 64), ("test_accuracy", [0.5] * 60), ("seconds", [1] * 59),
+    ("predictions", "1" * 10_000)])
+def test_a_record_of_another_run_or_damaged(labels, field, value):
+    path = RESULTS / "runs" / "dbl_conv-seed0.json"
+    record, recipe = read_record(path), convnet.EXPERIMENTS["dbl_conv"]
+    records.check_record(path, record, recipe, 0, labels)
+    with pytest.raises(ValueError, match=path.name):
+        records.check_record(path, {**record, field: value}, recipe, 0, labels)
 
 
-# The published pages
-
-def test_the_pages_are_what_the_report_makes(blocks):
-    """Every number and sentence on both pages, from emptied blocks."""
-    found = []
-    for page, text in zip(PAGES, TEXTS):
-        assert report.fill_in(page, blocks) == text
-        found += re.findall("<!-- (?!end)(.*) -->", text)
-    assert {*found} <= {*blocks} and len(found) == len({*found})
-
-
-def test_the_report_writes_the_pages_and_the_figures(
-        folder, monkeypatch, blocks):
-    """Into pages whose blocks are empty."""
-    pages = report.README, folder / "README.md"
-    for page, text in zip(pages, TEXTS):
-        page.write_text(re.sub(f"(?s){BLOCK}", r"<!-- \1 -->\n<!-- end -->\n",
-                               text), "utf-8")
-    monkeypatch.setattr(report, "make_blocks", lambda *args: blocks)
-    monkeypatch.setattr(report, "draw_figures", lambda *args: {
-        "costs": report.figures.draw_costs()})
-    report.main([])
-    assert [page.read_text("utf-8") for page in pages] == TEXTS
-    assert (folder / "costs.png").read_bytes().startswith(b"\x89PNG")
+def test_records_are_sorted_by_seed_and_named_by_experiment(tmp_path, labels):
+    record = read_record(RESULTS / "runs" / "dense-seed0.json")
+    for seed in 2, 10:
+        (tmp_path / f"dense-seed{seed}.json").write_text(
+            json.dumps({**record, "seed": seed}))
+    found = records.read_records(tmp_path, labels)
+    assert {name: [run["seed"] for run in runs]
+            for name, runs in found.items()} == {"dense": [2, 10]}
+    (tmp_path / "mine-seed0.json").write_text("{}")
+    with pytest.raises(ValueError, match="mine-seed0.json is not named"):
+        records.read_records(tmp_path, labels)
 
 
-def test_no_accuracy_is_typed_by_hand():
-    """What stands outside the blocks are published ones, or a session's."""
-    published = {"85.31", "96.59", "97.80", "98.78", "99.23", "99.37", "99.43",
-                 "99.47", "99.48", "99.51", "99.60", "99.67",
-                 # and of the later repository:
-                 "97.58", "98.91", "99.13", "99.30", "99.64"}
-    for text in TEXTS:
-        text = re.sub(f"(?s){BLOCK}|```.*?```", "", text)
-        assert {*re.findall(r"\b\d\d\.\d\d\b", text)} <= published
+def test_all_records_have_one_schema():
+    """But for the loss, which the earliest lack."""
+    keys = {frozenset(read_record(path)) - {"loss"}
+            for path in (RESULTS / "runs").glob("*.json")}
+    assert len(keys) == 1 and {"layers", "distort"} <= keys.pop()
 
 
-def test_the_table_of_runs(runs, labels, blocks):
-    results = rows(blocks["results"])
-    for row, result, name in zip(rows(blocks["runs"]), results, runs):
-        tests = accuracies(runs[name])
-        ends, tens = zip(*((test[-1], test[-10:]) for test in tests))
-        flat, means = sum(tens, start=[]), [sum(ten) / 10 for ten in tens]
-        wrong = [sum(int(digit) != label for digit, label
-                     in zip(run["predictions"], labels.tolist()))
-                 for run in runs[name]]
-        assert (row[0], int(row[2])) == (name, len(ends))
-        if name == "dbl_conv_relu_wd0.1":  # of which one learned nothing
-            assert row[3] == ", ".join(f"{end:.2f}" for end in ends)
-            assert (row[4], row[6]) == ("-", "-")
-        else:
-            for cells, values in (row[3:5], ends), (row[5:7], means):
-                assert [*map(float, cells)] == near(statistics.mean(values),
-                                                    statistics.stdev(values))
-        assert row[7:9] == [f"{min(flat):.2f} to {max(flat):.2f}",
-                            f"{max(map(max, tests)):.2f}"]
-        assert row[9:11] == [str(min(wrong)), str(max(wrong))]
-        assert (result[0], *result[4:]) == (name, *row[3:5], row[2])
+def test_accuracies_on_shifted_images():
+    """Of a net that sees the digit 1 where the pixel in the middle is ink."""
+    class Middle(torch.nn.Module):
+        def forward(self, images):
+            ink = images[:, 0, 14, 14]
+            return torch.nn.functional.one_hot(ink.long(), 10)
+
+    image = torch.zeros(1, 1, 28, 28)
+    image[..., 14, 13:16] = 1  # a line of three pixels
+    loader = [(image, torch.tensor([1]))]
+    assert saved_nets.shift_accuracies(Middle(), loader, loader) == [
+        100, 50, 0, 100]
 
 
-def test_the_published_numbers_among_ours(runs, blocks):
-    """By the limits of Student's t."""
-    for name, *found in rows(blocks["published"]):
-        ends = [test[-1] for test in accuracies(runs[name])]
-        for published, place in (found[:2], found[2:4]):
-            if "(" not in place:
-                assert (name == "dbl_conv_relu_wd0.1" or published == "-"
-                        or " " in published)
-                continue
-            spread = statistics.stdev(ends) * (1 + 1 / len(ends)) ** 0.5
-            distance = (float(published) - statistics.mean(ends)) / spread
-            word = ("expected" if abs(distance) < STUDENT[
-                len(ends)] else "higher" if distance > 0 else "lower")
-            assert place == f"{word} ({distance:+.1f})"
+# Tables
+
+def test_the_pages_hold_the_tables(runs, labels):
+    """All but those that take minutes or another machine."""
+    blocks = tables.make_tables(runs, labels)
+    for page in report.PAGES:
+        text = (ROOT / page).read_text("utf-8")
+        for name, block in re.findall(
+                "<!-- (.*) -->\n((?:(?!<!-- ).*\n)*)<!-- end -->\n", text):
+            if name not in ("shifts", "steps timed", "tests timed"):
+                assert block == blocks[name]
+        assert text.count("<!-- ") % 2 == 0
 
 
-def test_the_table_of_steps(runs, blocks):
-    """By the differences of the means, scipy's p, and Holm's rule: up to the
-    k-th smallest p of m claims, each is below 0.05 / m, 0.05 / (m - 1), ...
-    """
-    found, claims = rows(blocks["steps"]), []
-    assert [(row[0], row[1]) for row in found] == [
-        (step.what, f"{step.before} -> {step.after}")
-        for step in significance.STEPS]
-    for row, step in zip(found, significance.STEPS):
-        for cell, count in (row[4], 1), (row[5], 10):
-            old, new = ([statistics.mean(test[-count:])
-                         for test in accuracies(runs[name])]
-                        for name in (step.before, step.after))
-            error = (statistics.variance(old) / len(old)
-                     + statistics.variance(new) / len(new)) ** 0.5
-            assert numbers(cell) == near(
-                statistics.mean(new) - statistics.mean(old), error)
-        p = stats.ttest_ind(old, new, equal_var=False).pvalue
-        assert row[6] in (f"{p:.3f}", "< 0.001")
-        assert (row[7] == "not claimed") == (not step.claimed)
-        if step.claimed:
-            claims.append((p, row[7] == "borne out"))
-    claims.sort()
-    small = [p < 0.05 / (len(claims) - k) for k, (p, _) in enumerate(claims)]
-    assert [borne_out for _, borne_out in claims] == [
-        all(small[:k + 1]) for k in range(len(small))]
+def test_results_and_runs(runs, labels):
+    blocks = tables.make_tables(runs, labels)
+    results, all_runs = rows(blocks["results"]), rows(blocks["runs"])
+    for name, cells in all_runs.items():
+        n, last, s, tens, _, best, wrong, _ = cells
+        assert int(n) == len(runs[name])
+        if name != "dbl_conv_relu_wd0.1":
+            assert float(last) == pytest.approx(
+                statistics.mean(ends(runs[name])), abs=0.0051)
+            assert float(s) == pytest.approx(
+                statistics.stdev(ends(runs[name])), abs=0.0051)
+            assert float(tens) == pytest.approx(
+                statistics.mean(ends(runs[name], 10)), abs=0.0051)
+        assert float(best) == pytest.approx(100 * max(
+            max(run["test_accuracy"]) for run in runs[name]), abs=0.0051)
+        assert wrong.split(" to ")[0] == str(min(
+            sum(int(digit) != label for digit, label
+                in zip(run["predictions"], labels.tolist()))
+            for run in runs[name]))
+    (_, call, _, nielsen, article, ours, n) = results["dropout"]
+    assert call == ("`(ConvNetTwoConvTwoDenseLayersWithDropout(), "
+                    "num_epochs=40, lr=0.03, train_loader=extended)`")
+    assert (nielsen, article) == ("99.60", "99.64")
+    assert ours == all_runs["double_fc_dropout_lr0.03"][1]
 
 
-def test_a_rung_tells_its_recipe_its_runs_and_what_they_mean(runs, blocks):
-    line, step = blocks["ours dbl_conv"].splitlines()
-    seconds = [sum(run["seconds"]) for run in runs["dbl_conv"]]
-    ends = sorted(test[-1] for test in accuracies(runs["dbl_conv"]))
-    assert line == (
-        "- `dbl_conv`: 60 epochs, lr 0.1, wd 0; about "
-        f"{statistics.mean(seconds) / 60:.0f} min. Our {len(ends)} runs ended "
-        f"between {ends[0]:.2f} and {ends[-1]:.2f} %.")
-    row, = (row for row in rows(blocks["steps"]) if "-> dbl_conv" == row[1][
-        -11:])
-    assert step == ("- Over the last ten epochs, against `basic_conv`: "
-                    f"{row[5]} points. A network with a second convolution "
-                    "does better.")
+def test_steps_and_the_published_numbers(runs, labels):
+    blocks = tables.make_tables(runs, labels)
+    way, nielsen, article, gain, p = rows(blocks["steps"])["ReLU"]
+    before, after = (ends(runs[name], 10)
+                     for name in ("dbl_conv", "dbl_conv_relu"))
+    assert way == "dbl_conv → dbl_conv_relu"
+    assert (nielsen, article) == ("+0.17", "+0.38")
+    assert float(gain.split()[0]) == pytest.approx(
+        statistics.mean(after) - statistics.mean(before), abs=0.0051)
+    expected = stats.ttest_ind(before, after, equal_var=False).pvalue
+    assert p == f"{expected:.3f}" or p == "< 0.001" and expected < 0.001
+    assert "| ReLU |" in blocks["gain dbl_conv_relu"]
+    assert "| ReLU |" not in blocks["gain expanded_data"]
+
+    number, p, *_ = rows(blocks["published"])["basic_conv"]
+    values = ends(runs["basic_conv"])
+    t = (98.78 - statistics.mean(values)) / statistics.stdev(values) / (
+        1 + 1 / len(values)) ** 0.5
+    expected = 2 * stats.t.cdf(-abs(t), len(values) - 1)
+    assert (number, p) == ("98.78", f"{expected:.3f}")
 
 
-def test_a_rung_tells_by_which_epochs_its_verdict_would_change(blocks):
-    changes = 0
-    for step in significance.STEPS:
-        line, = [line for line in blocks.get(
-            f"ours {step.after}", "").splitlines()
-            if f", against `{step.before}`:" in line] or [""]
-        here = re.findall(r"Had we averaged over (.*), we ", line)
-        assert not step.claim or here == re.findall(
-            rf"Averaged over ([^.]*), {step.what} would be ",
-            blocks["other epochs"])
-        changes += len(here)
-    assert changes == blocks["other epochs"].count(" would be ")
+def test_runs_no_better_than_chance_are_listed(labels):
+    assert CHANCE == labels.bincount().max().item() / 10_000
+    values = np.array([91.171, 100 * CHANCE, 92.0])
+    assert tables.mean_text(values) == "91.17, 11.35, 92.00"
+    assert tables.mean_text(values[::2]) == "91.59"
+    assert [tables.deviation_text(some) for some in (
+        values, values[:1], values[::2])] == ["-", "-", "0.59"]
 
 
-def test_spans_in_words():
-    for numbers, words in (
-            ([1], "the last epoch"), ([5], "the last 5 epochs"),
-            ([1, 2, 3, 7, 9, 10],
-             "the last 1 to 3 epochs, or the last 7, or the last 9 to 10")):
-        assert significance.spans_text(numbers) == words
+def test_votes(runs, labels):
+    alone, together = rows(tables.votes_table(runs, labels))[
+        "double_fc_dropout"]
+    answers = [run["predictions"] for run in runs["double_fc_dropout"]]
+    votes = [statistics.mode(sorted(digits)) for digits in zip(*answers)]
+    assert int(together) == sum(int(digit) != label for digit, label
+                                in zip(votes, labels.tolist()))
+    assert len(alone.split(", ")) == len(answers)
 
 
-@pytest.mark.parametrize("verdict, points, p, words", [
-    ("borne out", 1, 0.01, "{}."),
-    ("contradicted", -1, 0.01, "It is not true here that {}."),
-    ("undecided", 1, 0.03, "Luck alone would give a difference at "
-     "least this large in 3 of 100 comparisons, so we cannot tell whether "
-     "{}."),
-    ("undecided", 1, float("nan"), "Single runs do not tell whether {}."),
-    ("undecided", -1, 0.3, "Luck alone would give a difference at "
-     "least this large in 30 of 100 comparisons, so we cannot tell whether "
-     "{}, or worse."),
-    ("not claimed", 1, 0.01, "{}."),
-    ("not claimed", -1, 0.01, "It is not true here that {}.")])
-def test_what_a_verdict_means(verdict, points, p, words):
-    step = significance.STEPS[0]
-    gain = comparison.Difference(points, 0.1, p)
-    told = words.format(step.claim)
-    assert significance.meaning(step, gain, verdict) == (
-        told[0].upper() + told[1:])
+def test_speeds(tmp_path):
+    head = "| time | ours |\n| --- | --: |\n"
+    (tmp_path / "gpu.md").write_text(
+        f"{head}| simple: a step | 1 |\n| shallow: a step | 2 |\n"
+        "| simple: a test of 9 images | 3 |\n\nMeasured.\n")
+    assert tables.speed_table(tmp_path, "a step") == (
+        head + "| simple: a step | 1 |\n")
 
 
-def test_the_gains_that_the_sources_stress(blocks):
-    assert [row[2:4] for row in rows(blocks["steps"])] == [
-        ["+0.98", "-"], ["+0.28", "+0.08"], ["+0.17", "+0.38"],
-        ["+0.14", "+0.08"], ["+0.10", "-"], ["+0.13", "-"],
-        ["+0.23", "+0.13"], ["-", "-"], ["-", "-"], ["-", "-"]]
+def test_a_page_with_an_open_block_is_refused(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- runs -->\nold\n<!-- end -->\nand\n")
+    assert report.fill_in(page, {"runs": "new\n"}) == (
+        b"<!-- runs -->\nnew\n<!-- end -->\nand\n")
+    page.write_text("<!-- runs -->\n")
+    with pytest.raises(ValueError, match="needs a line <!-- NAME -->"):
+        report.fill_in(page, {"runs": ""})
 
 
-def test_on_which_side_the_published_numbers_lie(monkeypatch):
-    """One is a tie. Nielsen's for ReLU counts with his own weight decay."""
-    monkeypatch.setattr(significance, "PUBLISHED", {
-        "dbl_conv_relu_wd0.00002": records.Published("98.50"), **{
-            name: records.Published(number, number) for name, number in (
-                ("dense", "1.00"), ("shallow", "97.00"),
-                ("basic_conv", "99.99"), ("dbl_conv", "98.00"),
-                ("dbl_conv_relu", "98.50"), ("expanded_data", "about 98"),
-                ("dbl_conv_relu_wd0.1", "1.00"))}})
-    tests = [0.5] * 90 + [0.9797] * 9 + [0.9803]
-    runs = dict.fromkeys(records.PUBLISHED, [
-        {"test_accuracy": tests}, {"test_accuracy": tests[:-1] + [0.9797]}])
-    runs["dbl_conv_relu_wd0.00002"] = [{"test_accuracy": [0.99] * 100}] * 2
-    last, ten = significance.sides_text(runs).splitlines()
-    assert last == ("- 2 of Nielsen's 3 numbers and 1 of the article's 3 "
-                    "numbers lie below our means after the last epoch. Luck "
-                    "alone would give a split at least as uneven in 100 of "
-                    "100 cases for Nielsen's and in 100 of 100 cases for the "
-                    "article's.")
-    assert ten.startswith("- 2 of Nielsen's 4 numbers and ")
+# Figures
+
+def test_each_figure_is_drawn_and_on_a_page(drawn):
+    text = "".join((ROOT / page).read_text("utf-8") for page in report.PAGES)
+    shown = re.findall(r"figures/(\w+).png\)", text)
+    files = [path.stem for path in (ROOT / "docs/figures").glob("*.png")]
+    assert {*shown} == {*files} == {*drawn}
 
 
-def test_the_table_of_shifts(runs, blocks, train_data, test_data):
-    """The dense network's, with images that numpy moves."""
-    (name, *found), *others = rows(blocks["shifts"])
-    saved = {path.stem.split("-seed")[0]
-             for path in report.RESULTS.glob("*.pt")} - {"dbl_conv_relu_wd0.1"}
-    assert [name, *(row[0] for row in others)] == [
-        name for name in records.EXPERIMENTS if name in saved]
-    for name, still, *_ in [("dense", *found), *others]:
-        first = min(report.RESULTS.glob(f"{name}-seed*.pt"))
-        run = read_record(first.with_suffix(".json"))
-        assert still == f"{100 * run['test_accuracy'][-1]:.2f}"
-    saved = torch.load(report.RESULTS / "dense-seed0.pt", weights_only=True)
-    w1, b1, w2, b2 = (weights.numpy() for weights in saved.values())
-
-    def right(images, labels):
-        pixels = images.reshape(-1, 784).astype("float32") / 255
-        hidden = expit(pixels @ w1.T + b1)
-        answers = (hidden @ w2.T + b2).argmax(axis=1)
-        return 100 * (answers == labels.numpy()).mean()
-
-    framed = np.pad(test_data.data.numpy(), [(0, 0), (2, 2), (2, 2)])
-    for cell, k in (found[1], 1), (found[2], 2):
-        moved = [right(framed[:, y:y + 28, x:x + 28], test_data.targets)
-                 for y, x in ((2, 2 + k), (2, 2 - k), (2 + k, 2), (2 - k, 2))]
-        assert float(cell) == pytest.approx(statistics.mean(moved), abs=0.02)
-    assert float(found[3]) == pytest.approx(
-        right(train_data.data.numpy(), train_data.targets), abs=0.02)
+def test_dots_are_the_runs(runs, drawn):
+    axes, = drawn["dots"].axes
+    names = [label.get_text().split()[0] for label in axes.get_yticklabels()]
+    assert names == [name for name in runs if name != "dbl_conv_relu_wd0.1"]
+    dots = [points.get_offsets() for points in axes.collections
+            if points.get_label() == "one of our runs"]
+    for row, name in enumerate(names):
+        np.testing.assert_allclose(dots[row][:, 0], ends(runs[name], 10))
+        assert (dots[row][:, 1] == row).all()
+    means = [container[0].get_xdata()[0] for container in axes.containers]
+    np.testing.assert_allclose(
+        means, [statistics.mean(ends(runs[name], 10)) for name in names])
+    marks = [points.get_offsets()[0, 0] for points in axes.collections
+             if points.get_label() == "Nielsen"]
+    assert marks[:3] == [96.59, 97.80, 98.78]
 
 
-def test_the_vote(runs, labels, blocks):
-    voters = runs["double_fc_dropout"]
-    counts = Counter()
-    for label, *digits in zip(labels.tolist(), *(
-            map(int, run["predictions"]) for run in voters)):
-        winner = max(sorted(set(digits)), key=digits.count)
-        counts[sum(digit != label for digit in digits), winner == label] += 1
-    *lines, together = rows(blocks["vote"])
-    assert len(lines) == len(voters) + 1
-    for wrong, line in enumerate(lines):
-        right, left = counts[wrong, True], counts[wrong, False]
-        assert [*map(int, line)] == [wrong, right + left, right, left]
-    assert int(together[-1]) == sum(int(line[-1]) for line in lines)
-    assert (f"of double_fc_dropout gets {together[-1]} images wrong; the "
-            "networks alone," in blocks["votes"])
-    wrong, = re.findall(r"of double_fc_dropout_lr0.03 gets (\d+) images",
-                        blocks["votes"])
-    assert rows(blocks["results"])[-1] == [
-        "vote of 5 networks of double_fc_dropout_lr0.03",
-        "the most frequent answer", "99.67 (5 networks)", "-",
-        f"{100 - int(wrong) / 100:.2f}", "-", "1"]
+def test_lines_are_the_means_of_the_runs(runs, drawn):
+    axes, = drawn["all"].axes
+    for line, text in zip(axes.get_lines(), axes.texts, strict=True):
+        tests = zip(*(run["test_accuracy"] for run in runs[
+            text.get_text().strip()]))
+        np.testing.assert_allclose(line.get_ydata() / 100,
+                                   [*map(statistics.mean, tests)])
+    for axes, name in zip(drawn["final"].axes, (
+            "double_fc_dropout_lr0.03", "double_fc_dropout")):
+        for line, run in zip(axes.get_lines(), runs[name], strict=True):
+            np.testing.assert_allclose(line.get_ydata() / 100,
+                                       run["test_accuracy"])
+        assert axes.get_title() == ("learning rate "
+                                    f"{convnet.EXPERIMENTS[name].lr}")
 
 
-def test_how_much_faster(blocks):
-    step, test = (sorted(float(row[3]) for row in rows(blocks["speed"])
-                         if f": a {kind}" in row[0])
-                  for kind in ("step", "test"))
-    assert len(step) == len(test) == 7
-    assert f" {step[0]:.1f} to {step[-1]:.1f} times" in blocks["speed ratios"]
-    assert f" {test[0]:.0f} to {test[-1]:.0f} times" in blocks["speed ratios"]
+def test_losses_of_the_runs_that_kept_them(runs):
+    first, second, *_ = runs["double_fc_dropout"]
+    some = [{**first, "loss": [*range(40, 0, -1)]},
+            {name: second[name] for name in second if name != "loss"}]
+    above, below = figures.draw_loss({**runs, "double_fc_dropout": some}).axes
+    np.testing.assert_allclose(above.get_lines()[2].get_ydata(),
+                               range(40, 0, -1))
+    np.testing.assert_allclose(below.get_lines()[2].get_ydata() / 100,
+                               first["test_accuracy"])
 
 
-def test_how_much_faster_a_gpu_is(blocks):
-    gains = sorted((float(row[2]) / float(row[5]), row[0].split(":")[0])
-                   for row in rows(blocks["speed gpu"])
-                   if ": a step" in row[0])
-    assert len(gains) == 7
-    (least, slow), (most, fast) = gains[0], gains[-1]
-    assert f" `{fast}` is {most:.1f} times as fast " in blocks["gpu"]
-    assert f" `{slow}` takes {1 / least:.1f} times as long" in blocks["gpu"]
+def test_curves_of_the_two_costs(drawn):
+    axes, = drawn["costs"].axes
+    log, square = (line.get_xydata() for line in axes.get_lines())
+    np.testing.assert_allclose(np.exp(-log[:, 1]), log[:, 0])
+    np.testing.assert_allclose(1 - np.sqrt(square[:, 1]), square[:, 0])
 
 
-def test_the_machines(runs, blocks):
-    found = rows(blocks["machines"])
-    assert sum(int(row[-1]) for row in found) == sum(map(len, runs.values()))
+def test_activations_of_a_seven(drawn, test_data):
+    image = test_data[0][0]
+    net = saved_nets.load_net("double_fc_dropout",
+                              RESULTS / "weights/double_fc_dropout-seed0.pt")
+    stages, probabilities = saved_nets.compute_activations(net, image)
+    scores = net.eval().double()(image[None].double())[0]
+    torch.testing.assert_close(probabilities, scores.softmax(dim=0))
+    pooled, fc1, fc2 = (maps.flatten() for _, maps in stages[-3:])
+    torch.testing.assert_close(fc1, net.fc1(pooled).relu())
+    torch.testing.assert_close(net.out(fc2), scores)
+    titles = [axes.get_title() for axes in drawn["activations"].axes]
+    assert [title for title in titles if title] == [
+        "image", "conv1, ReLU", "pooling", "conv2, ReLU", "pooling",
+        "fc1, ReLU", "fc2, ReLU", "softmax"]
+    *_, bars = drawn["activations"].axes
+    assert bars.patches[7].get_width() > 0.99
+    # 1 to 4 maps, 4 to 4, 4 times 4, 4 to 4, 4 to 1, 1 to 1, and 1 to the bars
+    assert len(drawn["activations"].artists) == 4 + 4 + 16 + 4 + 4 + 1 + 1
 
 
-@pytest.mark.parametrize("name, flags", [
-    ("dense", "pytorch_mnist_dense.py"), ("basic_conv", "--net simple"),
-    ("dbl_conv_relu_wd0.00002", "--net relu --wd 0.00002"),
-    ("expanded_data", "--net relu --extend_data"),
-    ("double_fc_dropout_lr0.03", "--net final --lr 0.03"),
-    ("distorted_data", "--net final --epochs 60 --lr 0.01 --no-extend_data "
-     "--distort")])
-def test_commands(name, flags):
-    assert tables.command(name) == f"`{flags}`"
+def test_a_window_times_a_kernel_is_a_pixel_of_the_map(drawn):
+    """The frames mark it, and the pixel that pooling makes of it."""
+    image, kernel, feature_map, pooled = drawn["convolution"].axes
+
+    def framed(axes, k):
+        x, y = (round(corner + 0.5) for corner in axes.patches[k].get_xy())
+        side = axes.patches[k].get_width()
+        return axes.images[0].get_array()[y:y + side, x:x + side]
+
+    bias = torch.load(RESULTS / "weights/double_fc_dropout-seed0.pt",
+                      weights_only=True)["conv1.bias"].numpy()
+    pixel, = framed(feature_map, 1).ravel()
+    window = framed(image, 0) * kernel.images[0].get_array()
+    assert np.isclose(window.sum() + bias, pixel, atol=1e-5).any()
+    assert framed(feature_map, 0).max() == pixel == framed(pooled, 0).item()
 
 
-def test_what_weight_decay_does_to_the_weights(folder):
-    """By the saved nets, of which one forgets: all weights are 0."""
-    saved = torch.load(folder / "dbl_conv_relu-seed0.pt", weights_only=True)
-    end = sum(w.double().square().sum() for w in saved.values()).sqrt()
-    (folder / "dbl_conv_relu_wd0.1-seed1.pt").unlink()
-    torch.save({name: 0 * w for name, w in saved.items()},
-               folder / "dbl_conv_relu_wd0.1-seed2.pt")
-    text = sentences.small_weights_text()
-    assert (f"{end:.1f} with decay 0.00005, but 0.0 (seed 2) with decay 0.1"
-            in text)
-    usual, forgetful = re.findall(r" (0\.\d\d\d) ", text)
-    assert float(usual) > 0.98 and forgetful == "0.100"
+def test_mistakes_are_those_of_the_record(runs, test_data, drawn):
+    record = runs["double_fc_dropout"][0]
+    wrong = [(f"{label} → {answer}", i) for i, (label, answer) in enumerate(
+        zip(test_data.targets.tolist(), map(int, record["predictions"])))
+        if label != answer]
+    shown = [axes for axes in drawn["mistakes"].axes if axes.images]
+    assert [axes.get_title() for axes in shown] == [name for name, _ in wrong]
+    for axes, (_, i) in zip(shown, wrong):
+        np.testing.assert_array_equal(axes.images[0].get_array(),
+                                      test_data.data[i])
 
 
-def test_a_saved_net_that_is_missing():
-    with pytest.raises(ValueError, match="no weights of dense-seed0"):
-        sentences.moved_text({})
-
-
-# Bad input
-
-@pytest.mark.parametrize("name, text, complaint", [
-    ("dbl_conv-seed0.json", "{", "is damaged, or not a record"),
-    ("best-seed0.json", "{}", "is not named EXPERIMENT-seedN.json"),
-    ("speed.md", "", "has no table of the speeds"),
-    ("speed_gpu.md", "", "has no table of the speeds"),
-    ("README.md", "My own", "needs a line <!-- NAME -->"),
-    ("README.md", "<!-- runs -->\n", "needs a line <!-- NAME -->"),
-    ("README.md", "<!-- x -->\n<!-- end -->\n", "has <!-- x -->, but"),
-    ("../README.md", "My own", "needs a line <!-- NAME -->")])
-def test_bad_input(folder, capsys, monkeypatch, blocks, name, text, complaint):
-    """The report says what is wrong, and writes nothing."""
-    if name.startswith("speed"):
-        monkeypatch.setattr(report, "all_shift_accuracies", dict)
-    elif name.endswith(".md"):
-        monkeypatch.setattr(report, "make_blocks", lambda *args: blocks)
-    (folder / name).write_text(text)
-    files = {path: path.read_bytes() for path in folder.parent.rglob("*.*")}
-    with pytest.raises(SystemExit) as stop:
-        report.main([])
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert complaint in error and (folder / name).name in error
-    assert files == {path: path.read_bytes()
-                     for path in folder.parent.rglob("*.*")}
-
-
-def test_all_is_written_or_nothing(tmp_path):
-    (tmp_path / "folder").mkdir()
-    paths = tmp_path / "new", tmp_path / "folder", tmp_path / "other"
-    with pytest.raises(ValueError, match="folder"):
-        report.write_all(dict.fromkeys(paths, b"text"))
-    assert [*tmp_path.iterdir()] == [tmp_path / "folder"]
-    report.write_all({tmp_path / "new": b"text"})
-    assert (tmp_path / "new").read_bytes() == b"text"
+def test_drawn_digits_and_their_answers(drawn):
+    """All right with read_digit; crosses only at wrong answers."""
+    answers = [axes.get_xlabel() for axes in drawn["digits"].axes]
+    assert answers[20:] == [*"0123456789"]
+    for digit, answer in enumerate(answers[10:20]):
+        assert answer in (f"{digit}", f"{answer[0]} ✗")
+        assert (answer[0] == f"{digit}") == ("✗" not in answer)

@@ -64,29 +64,26 @@ def table(headings, rows, left=1):
 
 def results_table(records):
     """Returns the table of the front page: what was published, and ours."""
-    rows = [[idea, f"`{name}`", f"`{RECIPES[name].net_class.__name__}`",
-             f"`{call(name)}`", minutes(records[name]),
-             *published(RECIPES[name]), mean_text(mean_of_last(records[name])),
-             len(records[name])]
+    rows = [[idea, f"`{name}`", f"`{arguments(RECIPES[name])}`",
+             minutes(records[name]), *published(RECIPES[name]),
+             mean_text(mean_of_last(records[name])), len(records[name])]
             for name, idea in IDEAS.items() if name in records]
-    return table(("what is new", "`--experiment`", "class", "call", "minutes",
-                  "Nielsen", "article", "ours", "n"), rows, left=4)
+    return table(("what is new", "`--experiment`", "`train_and_test_network`",
+                  "minutes", "Nielsen", "article", "ours", "n"), rows, left=3)
 
 
-def call(name):
-    """Returns how to train an experiment's net from Python."""
-    recipe = RECIPES[name]
+def arguments(recipe):
+    """Returns the arguments of the call that trains as a recipe says."""
+    words = [f"{recipe.net_class.__name__}()"]
     if recipe.net_class is dense.Net:
-        return "run_network(net)"
-    words = ["net"]
+        return f"run_network({words[0]})"
     words += [f"num_epochs={recipe.epochs}"] * (recipe.epochs != 60)
     words += [f"lr={recipe.lr}"] * (recipe.lr != 0.1)
     words += [f"wd={recipe.wd:f}".rstrip("0")] * (recipe.wd != 0)
-    if recipe.extend_data:
-        words.append("train_loader=get_extended_train_loader()")
-    if recipe.distort:
-        words.append("train_loader=get_distorted_loader(get_dataset())")
-    return f"train_and_test_network({', '.join(words)})"
+    words += ["train_loader=extended"] * recipe.extend_data
+    words += ["train_loader=get_distorted_loader(get_dataset())"
+              ] * recipe.distort
+    return f"({', '.join(words)})"
 
 
 def published(recipe):
