@@ -5,7 +5,7 @@ These words mean the same in every file of this project.
     images    (B, 1, 28, 28) float32, from 0 (background) to 1 (ink)
     labels    (B,) int64, the digits that the images show
     loader    any iterable of batches (images, labels)
-    outputs   (B, 10), a value for each digit, of which the highest wins;
+    outputs   (B, 10), a value for each digit; the highest wins. They are
               scores (logits) if a net leaves the softmax to its loss
     accuracy  the fraction of the test images that a network gets right
     epoch     one pass over the training images, in batches of ten

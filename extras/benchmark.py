@@ -97,8 +97,8 @@ def wait_for_gpu():
 
 
 def some_batches(loader, steps):
-    """Returns an iterator of some batches, of which none has to be waited
-    for longer than in the middle of an epoch."""
+    """Returns an iterator of some batches; the first, which the loader takes
+    longer to prepare, is left out."""
     batches = iter(loader)
     next(batches)
     return itertools.islice(batches, steps)

@@ -8,6 +8,7 @@ the loop is not caught.
 """
 
 import argparse
+import errno
 import os
 import sys
 from contextlib import contextmanager
@@ -63,6 +64,10 @@ def run_command_line(description, nets, experiments, read_with, argv=None):
             test_weights(parser, args, recipe)
         else:
             train(parser, args, recipe)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:  # raised in a net or a loss
+            raise
+        parser.exit(1, f"{parser.prog}: error: cannot print: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"\n{parser.prog}: interrupted{what_is_kept(args)}\n")
     finally:

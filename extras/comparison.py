@@ -55,9 +55,9 @@ def accuracies(runs):
         tests = np.array([run["test_accuracy"] for run in runs], dtype=float)
         n, epochs = tests.shape
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError("runs must be a list of records, as read_runs returns "
-                         "them, or of histories of train_network, all of the "
-                         "same number of epochs") from error
+        raise ValueError("runs must be a list of records, as read_runs "
+                         "returns them, or of histories of train_network, all "
+                         "of the same number of epochs") from error
     return 100 * tests
 
 
@@ -110,8 +110,8 @@ def compare_runs(before, after, epochs=10):
         raise ValueError(f"a run has {fewest} epochs, so their last {epochs} "
                          f"cannot be compared; give epochs={fewest}, or fewer")
     before, after = (mean_of_last(runs, epochs) for runs in (before, after))
-    points = after.mean() - before.mean()
-    if min(len(before), len(after)) < 2 or np.ptp(before) == np.ptp(after) == 0:
+    points, n = after.mean() - before.mean(), min(len(before), len(after))
+    if n < 2 or np.ptp(before) == np.ptp(after) == 0:
         return Difference(points, np.nan, np.nan)
     test = stats.ttest_ind(after, before, equal_var=False)  # Welch
     error = np.hypot(stats.sem(before), stats.sem(after))

@@ -43,25 +43,26 @@ def get_distorted_loader(dataset, batch_size=BATCH_SIZE):
 class DistortedLoader:
     """The loader that get_distorted_loader returns."""
     def __init__(self, dataset, batch_size):
-        self.dataset, self.batch_size = dataset, batch_size
-        self.length = len(get_loader(dataset, batch_size))
+        # about 1,000 images at once take less time
+        self.blocks = get_loader(dataset,
+                                 max(1000 // batch_size, 1) * batch_size)
+        self.batch_size, self.count = batch_size, len(dataset)
 
     def __len__(self):
-        return self.length
+        return -(-self.count // self.batch_size)
 
     def __iter__(self):
-        size = self.batch_size  # about 1,000 images at once take less time
-        blocks = get_loader(self.dataset, max(1000 // size, 1) * size)
-        for images, labels in blocks:
+        size = self.batch_size
+        for images, labels in self.blocks:
             yield from zip(distort(images).split(size), labels.split(size))
 
 
 def distort(images):
-    """Returns the images (B, 1, 28, 28), each distorted in a way of its own.
+    """Returns the images (B, 1, 28, 28), each distorted differently.
 
-    The result has their type and device; what enters from outside is 0. The
-    random numbers are those of torch's global generator for the CPU. Raises
-    ValueError for images of another size.
+    The result has their type and device; background, 0, enters from outside.
+    The random numbers are those of torch's global generator for the CPU.
+    Raises ValueError for images of another size.
     """
     if images.shape[1:] != (1, IMAGE_WIDTH, IMAGE_WIDTH):
         raise ValueError("images must be (B, 1, 28, 28), not "

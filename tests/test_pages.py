@@ -49,8 +49,8 @@ def folder(tmp_path, monkeypatch):
     ("README.md", 4), ("docs/results.md", 2)])
 def test_the_sessions(folder, page, count):
     """All pycon blocks of a page, as one session."""
-    blocks = re.findall(r"```pycon\n(.*?)```", (ROOT / page).read_text("utf-8"),
-                        re.S)
+    text = (ROOT / page).read_text("utf-8")
+    blocks = re.findall(r"```pycon\n(.*?)```", text, re.S)
     assert len(blocks) == count
     session = re.sub(r"\n\n(?=Test data)", "\n<BLANKLINE>\n",
                      "\n".join(blocks))
