@@ -15,9 +15,7 @@ import argparse
 import contextlib
 import io
 import itertools
-import resource
 import statistics
-import sys
 import time
 
 import torch
@@ -31,10 +29,14 @@ import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from extras.runs import processor
 
-PLACES = (  # (name, device, threads): one thread, and the GPU or all threads
-    [("1 thread", "cpu", 1), ("GPU", "cuda", 1)] if torch.cuda.is_available()
-    else [(f"{n} thread{'s' * (n > 1)}", "cpu", n)
-          for n in sorted({1, torch.get_num_threads()})])
+
+def places():
+    """Returns (name, device, threads) of all that is measured: one thread,
+    and the GPU or all threads."""
+    if torch.cuda.is_available():
+        return [("1 thread", "cpu", 1), ("GPU", "cuda", 1)]
+    return [(f"{n} thread{'s' * (n > 1)}", "cpu", n)
+            for n in sorted({1, torch.get_num_threads()})]
 
 
 def networks():
@@ -111,7 +113,7 @@ def take_turns(rounds, *functions):
 
 
 def at(place, function, net=None):
-    """Returns a function that calls the given one at a place of PLACES, with
+    """Returns a function that calls the given one at one of the places, with
     the net moved there."""
     _, device, threads = place
 
@@ -127,7 +129,7 @@ def print_row(what, options, *sides):
     """Prints a line of the table: the times in ms of the article's side and of
     ours, each (function, net), and their ratio, at each place."""
     times = take_turns(options.rounds, *[
-        at(place, *side) for place in PLACES for side in sides])
+        at(place, *side) for place in options.places for side in sides])
     cells = [f"{rounded(old)} | {rounded(new)} | {old / new:.2f}"
              for old, new in zip(times[::2], times[1::2])]
     print(f"| {what} | {' | '.join(cells)} |", flush=True)
@@ -162,42 +164,22 @@ def compare_tests(name, recipe, loaders, options):
               (lambda: seconds(common.test_network, new, loaders[1]), new))
 
 
-def megabytes():
-    """Returns the most memory that the process has used so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def processors():
+def processors(places):
     """Returns the names of all that was measured."""
     return " and ".join(dict.fromkeys(
-        processor(device) for _, device, _ in PLACES))
+        processor(device) for _, device, _ in places))
 
 
-def compare_extended(loaders, options):
-    """Prints the time of a step with extended data and without."""
-    recipe = convnet.EXPERIMENTS["basic_conv"]
-    net = recipe.net_class()
-    sgd = common.PlainSGD(net.parameters(), recipe.lr)
-    torch.set_num_threads(1)
-    more, plain = take_turns(
-        options.rounds, *[lambda loader=loader: seconds(
-            common.train_epoch, net, some_batches(loader, options.steps),
-            recipe.loss_function, sgd) / options.steps for loader in loaders])
-    print("\nWith extended data, a step of `simple` takes "
-          f"{more / plain:.2f} times as long as without.")
-
-
-def print_table(options, extended):
+def print_table(options):
     """Prints the rows of all that is compared."""
     train_loaders = original_loader(True, 60_000), common.get_train_loader()
     test_loaders = original_loader(False, options.images), common.get_loader(
         Subset(common.get_dataset(train=False), range(options.images)),
         common.TEST_BATCH_SIZE, shuffle=False)
     heads = [f"article, {where} | ours, {where} | ratio"
-             for where, _, _ in PLACES]
+             for where, _, _ in options.places]
     print(f"| time in ms | {' | '.join(heads)} |")
-    print("| --- |" + " --: |" * 3 * len(PLACES))
+    print("| --- |" + " --: |" * 3 * len(options.places))
     for name, recipe in networks():
         compare_steps(name, recipe, train_loaders, options)
     for name, recipe in networks():
@@ -206,7 +188,6 @@ def print_table(options, extended):
         (lambda loader=loader: seconds(
             list, some_batches(loader, options.steps)) / options.steps,)
         for loader in train_loaders])
-    compare_extended((extended, train_loaders[1]), options)
 
 
 def main(argv=None):
@@ -216,17 +197,13 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--images", type=int, default=10_000)
     options = parser.parse_args(argv)
+    options.places = places()
     torch.manual_seed(0)
-    common.get_dataset()
-    before, start = megabytes(), time.perf_counter()
-    extended = common.get_extended_train_loader()
-    extending, added = time.perf_counter() - start, megabytes() - before
-    print_table(options, extended)
-    print(f"Extending the data took {extending:.2f} s and {added:.0f} MB of "
-          f"memory, on top of {before:.0f} MB; the whole benchmark used at "
-          f"most {megabytes():,.0f} MB.\n\nMeasured on {processors()}, torch "
-          f"{torch.__version__}: medians of {options.rounds} rounds, of "
-          f"{options.steps} steps each in training.")
+    common.get_dataset()  # unpacks it, which the original does not
+    print_table(options)
+    print(f"\nMeasured on {processors(options.places)}, torch {torch.__version__}: medians "
+          f"of {options.rounds} rounds, of {options.steps} steps each in "
+          "training.")
 
 
 if __name__ == "__main__":

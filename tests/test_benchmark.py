@@ -19,4 +19,4 @@ def test_it_runs(capsys):
     assert sum(": a step" in line for line in lines) == 7
     assert sum(": a test of 50 images" in line for line in lines) == 7
     columns = {line.count("|") for line in lines if line.startswith("|")}
-    assert columns == {2 + 3 * len(benchmark.PLACES)}
+    assert columns == {2 + 3 * len(benchmark.places())}
