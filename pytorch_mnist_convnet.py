@@ -1,4 +1,4 @@
-"""The five convolutional networks of chapter 6 of Nielsen's book.
+"""Five convolutional networks of chapter 6 of Nielsen's book.
 
 With seed 0, training the first of them ends with
 
