@@ -11,8 +11,9 @@ which takes a few minutes.
 import re
 
 from common import get_dataset
-from extras.report import figures, pictures, tables
-from extras.report.records import FINAL, predictions, read_records
+from extras.report import diagrams, figures, pictures, tables
+from extras.report.records import (DOUBLE, FINAL, RECIPES, predictions,
+                                   read_records)
 from extras.report.saved_nets import (compute_activations, load_net,
                                       measure_shifts, most_varied_map)
 from extras.runs import RESULTS, write_whole
@@ -54,12 +55,19 @@ def draw_figures(records, test_data, root):
     """Returns {name: figure} of all figures."""
     net = load_net(FINAL, root / "results" / "weights" / f"{FINAL}-seed0.pt")
     answers, seven = predictions(records[FINAL])[0], test_data[0][0]
+    five = get_dataset()[0][0]
     photos = [root / "tests" / "digits" / f"{n}.jpg" for n in range(10)]
     return {"dots": figures.draw_dots(records),
             "all": figures.draw_all(records),
             "final": figures.draw_final(records),
             "loss": figures.draw_loss(records),
-            "costs": figures.draw_costs(),
+            "costs": diagrams.draw_costs(),
+            "sigmoid_relu": diagrams.draw_activation_functions(),
+            "backprop": diagrams.draw_step(),
+            **{f"structure_{name}": diagrams.draw_structure(
+                RECIPES[name].net_class())
+               for name in ("dense", "basic_conv", "dbl_conv", DOUBLE)},
+            "dropout": diagrams.draw_dropout(net, *test_data[947]),
             "examples": pictures.draw_examples(test_data),
             "mistakes": pictures.draw_mistakes(test_data, answers),
             "filters": pictures.draw_filters(net),
@@ -67,7 +75,8 @@ def draw_figures(records, test_data, root):
                 *compute_activations(net, seven)),
             "convolution": pictures.draw_convolution(
                 *most_varied_map(net, seven)),
-            "distortions": pictures.draw_distortions(get_dataset()[0][0]),
+            "shifts": pictures.draw_shifts(five),
+            "distortions": pictures.draw_distortions(five),
             "digits": pictures.draw_digits(photos, net)}
 
 

@@ -130,17 +130,6 @@ def draw_loss(records):
     return figure
 
 
-def draw_costs():
-    """Returns the two costs of an output that should be 1."""
-    figure, axes = draw_axes("cost")
-    a = np.linspace(0.001, 1, 1000)
-    axes.plot(a, -np.log(a), BLUE, label=r"cross-entropy, $-\ln a$")
-    axes.plot(a, (a - 1) ** 2, ORANGE, label="squared error, $(a - 1)^2$")
-    axes.set_xlabel("output a, which should be 1")
-    axes.legend()
-    return figure
-
-
 def png(figure):
     """Returns a figure as the bytes of a PNG, the same in all versions."""
     buffer = BytesIO()

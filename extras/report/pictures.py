@@ -9,7 +9,7 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from PIL import Image
 from torchvision.transforms import ToTensor
 
-from common import predict
+from common import SHIFTS, predict
 from extras.digits import read_digit
 from extras.distortions import distort
 from extras.report.figures import BLUE, GREEN
@@ -55,17 +55,32 @@ def draw_filters(net):
     return figure
 
 
-def draw_distortions(image):
-    """Returns an image (1, 28, 28), and thirteen distortions of it; framed, so
-    that a shift shows."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        distorted = distort(image.expand(13, 1, 28, 28))
-    figure, grid, _ = draw_pictures(2, 7, 2.5, torch.cat([image, *distorted]),
+def draw_framed(rows, columns, height, images):
+    """Returns a figure of images (n, 28, 28), framed so that a shift shows,
+    and their axes."""
+    figure, grid, _ = draw_pictures(rows, columns, height, images,
                                     cmap="Greys", vmin=0, vmax=1)
     for axes in grid:
         axes.set_axis_on()
         axes.set(xticks=[], yticks=[])
+    return figure, grid
+
+
+def draw_shifts(image):
+    """Returns an image (1, 28, 28) and its four shifted copies."""
+    figure, grid = draw_framed(
+        1, 5, 1.85, torch.cat([shift(image) for shift in SHIFTS]))
+    for axes, shift in zip(grid, SHIFTS):
+        axes.set_title(shift.__name__)
+    return figure
+
+
+def draw_distortions(image):
+    """Returns an image (1, 28, 28), and thirteen distortions of it."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        distorted = distort(image.expand(13, 1, 28, 28))
+    figure, grid = draw_framed(2, 7, 2.5, torch.cat([image, *distorted]))
     grid[0].set_title("original", pad=3)
     return figure
 

@@ -1,0 +1,181 @@
+"""The course does what it says: its sessions, its arithmetic, its figures."""
+
+import doctest
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+from torch import nn
+
+import backprop_manual_calculation as manual
+import pytorch_mnist_convnet
+import pytorch_mnist_dense
+from extras.report import diagrams, pictures
+from extras.runs import load_weights
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "ladder.md"
+TEXT = PAGE.read_text("utf-8")
+PROSE = " ".join(TEXT.split())
+NETS = {"dense": (pytorch_mnist_dense.Net, 79_510),
+        "basic_conv": (pytorch_mnist_convnet.ConvNetSimple, 289_630),
+        "dbl_conv": (pytorch_mnist_convnet.ConvNetTwoConvLayers, 85_670),
+        "double_fc": (pytorch_mnist_convnet.ConvNetTwoConvTwoDenseLayers,
+                      1_672_570)}
+
+
+def texts(figure):
+    """All that is written in a figure, a line each."""
+    return [" ".join(text.get_text().split())
+            for text in figure.findobj(matplotlib.text.Text)]
+
+
+def test_the_session(monkeypatch):
+    """All pycon blocks, as one session in the project's folder."""
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```pycon\n(.*?)```", TEXT, re.S)
+    test = doctest.DocTestParser().get_doctest(
+        "\n".join(blocks), {}, "ladder", str(PAGE), 0)
+    result = doctest.DocTestRunner().run(test)
+    assert result.attempted > 50 and result.failed == 0
+
+
+def test_the_programs_of_the_exercises(monkeypatch, capsys):
+    """As on the page, but with few images, and for one epoch."""
+    monkeypatch.chdir(ROOT)
+    programs = "\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.S))
+    calls = len(re.findall(r"^try_out\(", programs, re.M))
+    for many, few in (("5000", "20"), ("10000", "20"),
+                      ("num_epochs=5", "num_epochs=1")):
+        assert many in programs
+        programs = programs.replace(many, few)
+    exec(compile(programs, str(PAGE), "exec"), {})
+    printed = capsys.readouterr().out
+    assert printed.count("Epoch 1/1") == calls > 5
+    assert printed.startswith("108550\n")
+
+
+def test_each_command_names_an_experiment_of_its_script():
+    commands = re.findall(r"python (\w+)\.py --experiment (\S+)$", TEXT, re.M)
+    assert len(commands) == 10
+    for script, name in commands:
+        assert name in {"pytorch_mnist_dense": pytorch_mnist_dense,
+                        "pytorch_mnist_convnet": pytorch_mnist_convnet,
+                        }[script].EXPERIMENTS
+    gains = re.findall(r"^<!-- gain (\S+) -->$", TEXT, re.M)
+    assert gains == [name for _, name in commands]
+
+
+def test_headings_carry_no_flags_and_links_lead_somewhere():
+    assert not re.findall("^#.*--", TEXT, re.M)
+    prose = re.sub(r"```.*?```", "", TEXT, flags=re.S)
+    assert not re.findall(r"^[-+*] |\d\*\d", prose, re.M)  # lists, italics
+    figures = re.findall(r"!\[[^]]+\]\((.*?)\)", TEXT)
+    assert len(figures) == len({*figures}) == 13
+    for path in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT):
+        assert (PAGE.parent / path).exists(), path
+
+
+def test_parameters_are_counted_as_the_networks_have_them():
+    for net_class, count in NETS.values():
+        assert f"{count:,}" in PROSE
+        assert sum(w.numel() for w in net_class().parameters()) == count
+    sums = re.findall(r"((?:\(*\d+\)* (?:[-*+]|//) )+\(*\d+\)*) = (\d+)\b",
+                      PROSE.replace(",", ""))
+    assert len(sums) > 10
+    for terms, result in sums:
+        assert eval(terms) == int(result), terms
+
+
+def test_the_arithmetic_of_backpropagation_is_the_scripts():
+    slopes = manual.gradient(manual.WEIGHTS)
+    a_l1, a_l2 = manual.feed_forward(manual.WEIGHTS)
+    values = {
+        "z_l1": 1.58 * 0.8 - 0.14, "a_l1": a_l1, "z_l2": 2.45 * a_l1 - 0.11,
+        "a_l2": a_l2, "dz_l2": slopes["b_l2"], "dz_l1": slopes["b_l1"],
+        "slope for w_l2": slopes["w_l2"], "slope for w_l1": slopes["w_l1"],
+        "updated_w_l1": manual.train_step(manual.WEIGHTS)["w_l1"]}
+    for name, value in values.items():
+        line, = re.findall(rf"^{name} = (.*) = {value:.4f}$", TEXT, re.M)
+        names = {"sigmoid": manual.sigmoid, "dz_l1": slopes["b_l1"],
+                 "dz_l2": slopes["b_l2"]}
+        assert eval(line, names) == pytest.approx(value, abs=1e-4)
+
+
+def test_the_step_shows_what_goes_forward_and_what_comes_back():
+    weights = {name: torch.tensor(value, dtype=torch.float64,
+                                  requires_grad=True)
+               for name, value in manual.WEIGHTS.items()}
+    z_l1 = weights["w_l1"] * manual.INPUT + weights["b_l1"]
+    a_l1 = z_l1.sigmoid()
+    z_l2 = weights["w_l2"] * a_l1 + weights["b_l2"]
+    a_l2 = z_l2.sigmoid()
+    units = {"z_l1": z_l1, "a_l1": a_l1, "z_l2": z_l2, "a_l2": a_l2}
+    for unit in units.values():
+        unit.retain_grad()
+    cost = (a_l2 - manual.TARGET) ** 2
+    cost.backward()
+    shown = texts(diagrams.draw_step())
+    assert f"cost {cost.item():.4f}" in shown and "input 0.8" in shown
+    for name, unit in units.items():
+        assert f"{name} {unit.item():.4f}" in shown
+        assert f"d{name} {unit.grad.item():.4f}" in shown
+    for name, weight in weights.items():
+        slope = f"slope for {name}: {weight.grad.item():.4f}"
+        assert any(slope in text for text in shown)
+        assert any(f"{name} = {weight.item():.2f}" in text for text in shown)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_structure_has_the_sizes_and_parameters_of_its_layers(name):
+    net = NETS[name][0]()
+    shown = texts(diagrams.draw_structure(net))
+    assert "image 28x28" in shown and "10 units" in shown
+    for layer_name, layer in net.named_children():
+        count = sum(weights.numel() for weights in layer.parameters())
+        assert f"{layer_name} {count:,}" in shown
+        if isinstance(layer, nn.Linear):
+            assert f"{layer.out_features:,} units" in shown
+    maps = [text for text in shown if "maps" in text]
+    assert maps == {
+        "dense": [], "basic_conv": ["20 maps 24x24", "20 maps 12x12"]}.get(
+            name, ["20 maps 24x24", "20 maps 12x12", "40 maps 8x8",
+                   "40 maps 4x4"])
+
+
+def test_slopes_of_the_units_are_autograds():
+    for axes, function in zip(diagrams.draw_activation_functions().axes,
+                              (torch.sigmoid, torch.relu)):
+        output, slope = axes.get_lines()
+        z = torch.tensor(output.get_xdata(), requires_grad=True)
+        function(z).sum().backward()
+        assert torch.equal(z, torch.tensor(slope.get_xdata()))
+        drawn = torch.tensor(slope.get_ydata())
+        kept = ~drawn.isnan()
+        assert torch.allclose(drawn[kept], z.grad[kept]) and (~kept).sum() < 2
+        assert torch.allclose(torch.tensor(output.get_ydata()), function(z))
+
+
+def test_shifts_are_those_of_the_extended_data(train_data):
+    image = train_data[0][0]
+    *_, up, down = pictures.draw_shifts(image).axes
+    assert [up.get_title(), down.get_title()] == ["shift_up", "shift_down"]
+    shown = torch.tensor(down.images[0].get_array())
+    assert torch.equal(shown[1:], image[0, :-1]) and (shown[0] == 0).all()
+
+
+def test_dropout_is_drawn_as_the_session_has_it(test_data):
+    net = pytorch_mnist_convnet.ConvNetTwoConvTwoDenseLayersWithDropout()
+    load_weights(net, ROOT / "results/weights/double_fc_dropout-seed0.pt")
+    state = torch.random.get_rng_state()
+    shown = texts(diagrams.draw_dropout(net, *test_data[947]))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    answers = [text for text in shown if re.fullmatch(r"\d \(0\.\d\d\)", text)]
+    digits, = re.findall(r"asked.argmax\(dim=1\)\ntensor\((.*)\)", TEXT)
+    percents, = re.findall(r"asked.amax.*\n\[(.*)\]", TEXT)
+    assert sorted(answers) == sorted(
+        f"{digit} ({float(probability):.2f})" for digit, probability in zip(
+            [*digits[1:-1].split(", "), "9"],
+            [*percents.split(", "), "0.57"], strict=True))
