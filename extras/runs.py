@@ -264,5 +264,5 @@ def read_torch(path):
             return torch.load(file, "cpu", weights_only=True)
         except Exception as error:  # damage makes both raise anything
             raise ValueError(f"{path} is damaged, or not written by --save or "
-                             f"--checkpoint ({str(error).splitlines()[0]})"
+                             f"--checkpoint ({error!r:.60})"
                              ) from error
