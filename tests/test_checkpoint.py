@@ -1,240 +1,216 @@
 """A run that is interrupted and goes on ends as if it had not been."""
 
+import importlib
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from extras.runs import load_weights, read_record
+from extras import command_line, runs
 
-ROOT = Path(convnet.__file__).parent
-RUN = ["--net", "final", "--no-extend_data", "--distort", "--epochs", "4",
-       "--train-size", "100", "--test-size", "100"]  # all that draws numbers
-KILLED_IN_FSYNC = """
-import os, signal, sys
-whole = int(sys.argv[1])
-def kill(file):
-    global whole
-    if whole == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    whole -= 1
-os.fsync = kill
-import pytorch_mnist_convnet
-pytorch_mnist_convnet.main(sys.argv[2:])
+FINAL = ["--net", "final", "--no-extend_data", "--distort",
+         "--epochs", 4]  # all that draws numbers
+MINE = """
+import torch
+from torch import nn
+
+class First(nn.Module):
+    act = torch.sigmoid
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(784, 10)
+        self.dropout1 = nn.Dropout(p=0.5)
+        self.twice = lambda x: 2 * x  # its repr has an address
+    def forward(self, images):
+        return self.finish(self.dropout1(self.fc1(images.flatten(1))))
+
+class Mine(First):
+    def finish(self, x):
+        return self.twice(type(self).act(x))
+
+class Other(nn.Module):
+    pass
+
+def loss(outputs, labels):
+    return nn.functional.cross_entropy(outputs, labels)
 """
 
 
-def kill_while_writing(path, whole):
-    """Runs the command until it has written so many whole checkpoints, and is
-    about to finish writing the next."""
-    run = subprocess.run([sys.executable, "-c", KILLED_IN_FSYNC, str(whole),
-                          *RUN, "--checkpoint", str(path)], cwd=ROOT)
-    assert run.returncode == -signal.SIGKILL
-    assert list(path.parent.glob("*.tmp"))
-
-
-def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, capsys):
-    path = tmp_path / "run.pt"
-    convnet.main([*RUN, "--save", str(tmp_path / "whole.pt"),
-                  "--record", str(tmp_path / "whole.json")])
-    kill_while_writing(path, whole=0)
-    assert not path.exists()
-    kill_while_writing(path, whole=1)
-    kill_while_writing(path, whole=1)  # a run that has been resumed
-    capsys.readouterr()
-    convnet.main([*RUN, "--checkpoint", str(path),
-                  "--save", str(tmp_path / "parts.pt"),
-                  "--record", str(tmp_path / "parts.json")])
-    assert f"Resuming {path} after epoch 2/4" in capsys.readouterr().out
-
-    whole, parts = (torch.load(tmp_path / f"{name}.pt", weights_only=True)
-                    for name in ("whole", "parts"))
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    whole, parts = (read_record(tmp_path / f"{name}.json")
-                    for name in ("whole", "parts"))
-    assert len(parts["seconds"]) == 4
-    del whole["seconds"], parts["seconds"]
-    assert whole == parts
-
-
-# In Python
-
-def test_training_goes_on_after_the_epochs_of_a_history(
-        tiny_train_loader, tiny_test_loader, capsys):
-    def train(*epochs):
-        torch.manual_seed(0)
-        net, history = dense.Net(), {}
-        for num_epochs in epochs:
-            accuracies = dense.run_network(
-                net, num_epochs, train_loader=tiny_train_loader,
-                test_loader=tiny_test_loader, history=history)
-        del history["seconds"]
-        return net.hidden_layer.weight, accuracies, history
-
-    weights, accuracies, history = train(3)
-    assert "Nothing to train" not in capsys.readouterr().out
-    parts, parts_accuracies, parts_history = train(1, 3, 3)
-    assert ("Nothing to train: the history holds 3 epochs\n"
-            in capsys.readouterr().out)
-    assert torch.equal(weights, parts)
-    assert parts_accuracies == accuracies and len(accuracies) == 3
-    assert parts_history == history
-
-
-def test_a_function_is_called_after_each_epoch(tiny_train_loader,
-                                               tiny_test_loader):
-    history, lengths = {}, []
-    dense.run_network(
-        dense.Net(), 2, train_loader=tiny_train_loader,
-        test_loader=tiny_test_loader, history=history,
-        after_epoch=lambda: lengths.append(
-            {len(values) for values in history.values()}))
-    assert lengths == [{1}, {2}]
-
-
-# From the command line
-
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch, train_data, test_data, tiny_test_loader):
     """Runs a script on thirty images, with a checkpoint."""
-    def run(*flags, script=dense, name="run.pt"):
-        script.main(["--epochs", "2", "--train-size", "30", "--test-size",
-                     "20", "--checkpoint", str(tmp_path / name), *flags])
+    def run(*flags, script=dense):
+        script.main(["--epochs", 2, "--train-size", 30, "--test-size", 20,
+                     "--checkpoint", "run.pt", *flags])
+    monkeypatch.setattr(command_line, "get_dataset", lambda train=True:
+                        train_data if train else test_data)
+    monkeypatch.setattr(runs, "get_test_loader", lambda: tiny_test_loader)
+    monkeypatch.chdir(tmp_path)
     return run
 
 
-def refused(run, capsys, *flags, **options):
-    """Returns the message with which a run is refused."""
+@pytest.fixture
+def refused(run, capsys, tmp_path):
+    """Returns the line with which a run is refused, its file untouched."""
+    def refused(*flags):
+        before = (tmp_path / "run.pt").read_bytes()
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            run(*flags)
+        assert stop.value.code == 2
+        assert (tmp_path / "run.pt").read_bytes() == before
+        line, = capsys.readouterr().err.splitlines()
+        return line
+    return refused
+
+
+@pytest.fixture
+def edit(tmp_path, monkeypatch):
+    """Writes MINE, edited, as a file, whose net and loss the script takes."""
+    def edit(old="", new="", loss=None):
+        (tmp_path / "mine.py").write_text(MINE.replace(old, new, 1))
+        monkeypatch.delitem(sys.modules, "mine", raising=False)
+        module = importlib.import_module("mine")
+        kept.append(module)  # so that no address is taken anew
+        monkeypatch.setitem(dense.EXPERIMENTS, "dense", common.Recipe(
+            module.Mine, 2, 0.1, 0, False, loss_function=loss or module.loss))
+    kept = []
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    return edit
+
+
+def kill_while_writing(run, whole):
+    """Runs the command until it has written so many whole checkpoints, and is
+    about to finish writing the next."""
+    def fsync(file):
+        if len(written) == whole:
+            os.kill(os.getpid(), signal.SIGKILL)
+        written.append(file)
+
+    written, child = [], os.fork()
+    if child == 0:
+        try:
+            os.fsync = fsync
+            run(*FINAL, script=convnet)
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch cannot train in "
+                    "a forked process beside a GPU")
+def test_killed_runs_end_like_an_uninterrupted_one(run, tmp_path, capsys):
+    def finish(checkpoint):
+        run(*FINAL, "--checkpoint", checkpoint, "--save", "net.pt",
+            "--record", "run.json", script=convnet)
+        record = runs.read_record("run.json")
+        assert len(record.pop("seconds")) == 4
+        return record, [*torch.load("net.pt").values(),
+                        *torch.load(checkpoint)["net"].values()]
+
+    record, weights = finish("other.pt")
+    kill_while_writing(run, whole=0)
+    assert not os.path.exists("run.pt") and [*tmp_path.glob("*.tmp")]
+    kill_while_writing(run, whole=1)
+    kill_while_writing(run, whole=1)  # a run that has been resumed
     capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        run(*flags, **options)
-    assert stop.value.code == 2
-    output = capsys.readouterr()
-    assert output.out == "" or output.out.count("\n") == 1  # the settings
-    return output.err
+    resumed_record, resumed_weights = finish("run.pt")
+    assert "Resuming run.pt after epoch 2/4\n" in capsys.readouterr().out
+    assert resumed_record == record
+    assert all(map(torch.equal, resumed_weights, weights))
 
 
-def test_a_finished_run_only_tests(run, tmp_path, capsys):
-    run()
+def test_a_finished_run_only_tests_but_can_be_extended(run, capsys):
+    run("--lr", 1)
     first = capsys.readouterr().out.splitlines()
+    run("--lr", "1.0", "--wd", "0.0")  # equal numbers, written otherwise
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "Resuming run.pt after epoch 2/2", "", first[-1]]
+    run("--lr", 1, "--epochs", 3)
+    output = capsys.readouterr().out
+    assert "after epoch 2/3\n" in output and ", Epoch 3/3\n" in output
+
+
+def test_other_settings_are_refused(run, refused, monkeypatch):
     run()
-    assert capsys.readouterr().out.splitlines() == [
-        first[0], f"Resuming {tmp_path / 'run.pt'} after epoch 2/2",
-        "Nothing to train: the history holds 2 epochs", "", first[-1]]
+    for flags, complaint in {
+            "--lr 0.25": "run.pt belongs to another run: lr was 3.0, not 0.25",
+            "--wd 0.25": "wd was 0, not 0.25",
+            "--seed 3": "seed was 0, not 3",
+            "--train-size 31": "train_size was 30, not 31",
+            "--test-size 21": "test_size was 20, not 21",
+            "--distort": "distort was False, not True",
+            "--threads 2": "threads was 1, not 2",
+            "--net shallow": "lr was 3.0, not 0.1, net has changed, loss has",
+            "--epochs 1": "has 2 epochs, more than the 1"}.items():
+        assert complaint in refused(*flags.split())
+    monkeypatch.setattr(runs, "BATCH_SIZE", 64)
+    assert "another run: batch_size was 10, not 64; change" in refused()
 
 
-def test_more_epochs_extend_a_run(run, tmp_path):
-    run("--epochs", "3", "--save", str(tmp_path / "whole"), name="other.pt")
+@pytest.mark.parametrize("old, new, changed", [
+    ("act = torch.sigmoid", "act = torch.relu", "net"),
+    ("self.dropout1(self", "(self", "net"), ("self.twice(", "(", "net"),
+    ("p=0.5", "p=0.2", "net"), ("pass", "act = 3  # in a net elsewhere", None),
+    ("labels)\n", "labels, label_smoothing=0.1)\n", "loss")])
+def test_another_program_is_refused(edit, run, refused, old, new, changed):
+    edit()
     run()
-    run("--epochs", "3", "--save", str(tmp_path / "parts"))
-    whole, parts = (torch.load(tmp_path / name) for name in ("whole", "parts"))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    edit(old, new)
+    run("--checkpoint", "other.pt" if changed else "run.pt")
+    assert not changed or (f"run.pt belongs to another run: {changed} has chan"
+                           "ged; change it back or name another" in refused())
 
 
-@pytest.mark.parametrize("flags, complaint", [
-    ("--lr 0.25", "lr was 3.0, not 0.25"),
-    ("--wd 0.25", "wd was 0, not 0.25"),
-    ("--seed 3", "seed was 0, not 3"),
-    ("--train-size 31", "train_size was 30, not 31"),
-    ("--test-size 21", "test_size was 20, not 21"),
-    ("--extend_data", "extend_data was False, not True"),
-    ("--distort", "distort was False, not True"),
-    ("--threads 2", "threads was 1, not 2"),
-    ("--epochs 1", "has 2 epochs, more than the 1")])
-def test_another_run_is_refused(run, tmp_path, capsys, flags, complaint):
+def test_another_loss_is_refused(edit, run, refused):
+    edit(loss=nn.CrossEntropyLoss())
     run()
-    before = (tmp_path / "run.pt").read_bytes()
-    error = refused(run, capsys, *flags.split())
-    assert complaint in error and "run.pt" in error
-    assert (tmp_path / "run.pt").read_bytes() == before
-
-
-def test_another_net_is_refused(run, capsys):
+    edit(loss=nn.CrossEntropyLoss())
     run()
-    error = refused(run, capsys, script=convnet)
-    assert "net was Net, not ConvNetSimple" in error
+    edit(loss=nn.CrossEntropyLoss(label_smoothing=0.1))
+    assert "another run: loss has changed; change it back" in refused()
 
 
-def test_a_net_that_was_edited_is_refused(run, capsys, monkeypatch):
-    run()
-    monkeypatch.setattr(dense.Net, "extra_repr", lambda net: "edited")
-    assert "layers was Net(" in refused(run, capsys)
+@pytest.mark.parametrize("content, complaint", [
+    ([3], "run.pt is not a checkpoint; move it away or name another file"),
+    ({"net": {}, "history": {}}, "is not a checkpoint"),
+    ({"net": {}, "history": {}, "random": {}}, "belongs to another run")])
+def test_what_is_not_a_checkpoint(run, refused, content, complaint):
+    torch.save(content, "run.pt")
+    assert complaint in refused()
 
 
-def test_equal_settings_written_otherwise(run):
-    run("--lr", "1")
-    run("--lr", "1.0", "--wd", "0.0", "--epochs", "3")
-
-
-def test_a_checkpoint_of_an_older_release(run, tmp_path, capsys):
-    run()
-    saved = torch.load(tmp_path / "run.pt")
-    torch.save({**saved, "optimizer": {}}, tmp_path / "run.pt")
-    assert "run.pt was written by an older release; finish its run with" in (
-        refused(run, capsys))
-
-
-@pytest.mark.parametrize("damage", [
-    "empty", "truncated", "flipped", "text", "a list", "a saved net",
-    "no random state", "no settings", "other lengths"])
-def test_a_damaged_checkpoint_is_refused(run, tmp_path, capsys, damage):
-    path = tmp_path / "run.pt"
-    run()
-    content, saved = bytearray(path.read_bytes()), torch.load(path)
-    if damage == "flipped":
-        content[len(content) // 2] ^= 1
-    path.write_bytes({"empty": b"", "truncated": content[:-100],
-                      "flipped": content}.get(damage, b"hello"))
-    others = {"a list": [3], "a saved net": dense.Net().state_dict(),
-              "no random state": {**saved, "random": {"cpu": torch.ones(3)}},
-              "no settings": {**saved, "settings": None},
-              "other lengths": {**saved, "history": {
-                  **saved["history"], "test_accuracy": [0.5]}}}
-    if damage in others:
-        torch.save(others[damage], path)
-    before = path.read_bytes()
-    assert "run.pt is damaged or not a checkpoint" in refused(run, capsys)
-    assert path.read_bytes() == before
-
-
-def test_a_diverged_epoch_is_not_kept(run, tmp_path):
-    with pytest.raises(SystemExit):
+def test_a_diverged_epoch_is_not_kept(run, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
         run("--net", "relu", "--lr", "1e20", script=convnet)
+    line, = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 1 and "Epoch 1/2: training diverged" in line
     assert not list(tmp_path.iterdir())
 
 
-def test_it_is_loaded_without_pickled_code(run, tmp_path):
+@pytest.mark.parametrize("full, error", [
+    ("log", OSError), ("disk", SystemExit)])
+def test_no_epoch_is_lost(run, monkeypatch, capsys, full, error):
+    """Not if its line cannot be printed, nor if the next cannot be saved."""
+    def write(*args):
+        if full == "disk" or "Epoch 2" in args[0]:
+            raise OSError(28, "No space left on device")
+
+    run("--epochs", 1)
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(*{"log": (sys.stdout, "write"), "disk": (os, "fsync")}[
+            full], write)
+        run()
+    assert os.listdir() == ["run.pt"]
+    assert full == "log" or capsys.readouterr().err.endswith(
+        ": error: cannot write run.pt: No space left on device\n")
     run()
-    saved = torch.load(tmp_path / "run.pt", weights_only=True)
-    assert len(saved["history"]["test_accuracy"]) == 2
-
-
-def test_it_is_no_file_of_weights(run, tmp_path):
-    run()
-    with pytest.raises(ValueError, match="is a checkpoint; to get weights"):
-        load_weights(dense.Net(), tmp_path / "run.pt")
-
-
-def test_it_keeps_its_mode(run, tmp_path):
-    run("--epochs", "1")
-    (tmp_path / "run.pt").chmod(0o600)
-    run()
-    assert (tmp_path / "run.pt").stat().st_mode & 0o777 == 0o600
-
-
-def test_its_name_may_be_one_that_the_terminal_cannot_print(run, tmp_path):
-    run(name="für.pt")
-    resumed = subprocess.run(
-        [sys.executable, dense.__file__, "--epochs", "2", "--train-size", "30",
-         "--test-size", "20", "--checkpoint", str(tmp_path / "für.pt")],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True,
-        text=True)
-    assert (resumed.returncode, resumed.stderr) == (0, "")
-    assert r"f\xfcr.pt after epoch 2/2" in resumed.stdout
+    done = 2 if full == "log" else 1
+    assert f"Resuming run.pt after epoch {done}/2" in capsys.readouterr().out

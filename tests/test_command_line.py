@@ -1,7 +1,6 @@
 """The scripts as they are run: what they print, write and refuse."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,370 +15,311 @@ import pytorch_mnist_dense as dense
 from extras import command_line, runs
 from extras.distortions import DistortedLoader
 
-SMOKE = ["--epochs", "2", "--train-size", "30", "--test-size", "20"]
-SCRIPTS = Path(convnet.__file__).parent
+ROOT = Path(common.__file__).parent
+SEVEN = ROOT / "tests" / "digits" / "7.jpg"
+SMOKE = ["--epochs", 2, "--train-size", 30, "--test-size", 20]
+LIMITS = {"epochs": (1, 10**9), "seed": (0, 2**63 - 1), "threads": (1, 1024),
+          "train_size": (1, 60000), "test_size": (1, 10000)}
+
+
+@pytest.fixture(autouse=True)
+def data_read_once(monkeypatch, tmp_path, train_data, test_data):
+    monkeypatch.setattr(command_line, "get_dataset", lambda train=True:
+                        train_data if train else test_data)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
-def recipe(monkeypatch):
-    """Returns what a command line makes of the arguments, without a run."""
-    def recipe(script, *argv):
-        seen = []
-        monkeypatch.setattr(command_line, "train_and_keep",
-                            lambda *args: seen.append(args))
-        script.main(list(argv))
-        (args, recipe), = seen
-        assert (args.device, args.threads, args.seed) == ("cpu", 1, 0)
-        return (recipe.net_class.__name__, args.epochs, args.lr, args.wd,
-                args.extend_data)
-    return recipe
+def refused(capsys):
+    """Runs a script that must end with a status; returns its last line, which
+    nothing precedes but argparse's usage."""
+    def refused(status, script, *argv):
+        with pytest.raises(SystemExit) as stop:
+            script.main(argv)
+        assert stop.value.code == status
+        usage, line = ["", *capsys.readouterr().err.splitlines()][-2:]
+        assert usage == "" or usage.startswith("usage: ")
+        return line
+    return refused
 
 
-@pytest.mark.parametrize("argv, expected", [
-    ("", ("ConvNetSimple", 60, 0.1, 0, False)),
-    ("--net simple", ("ConvNetSimple", 60, 0.1, 0, False)),
-    ("--net 2conv", ("ConvNetTwoConvLayers", 60, 0.1, 0, False)),
-    ("--net relu", ("ConvNetTwoConvLayersReLU", 60, 0.03, 0.00005, False)),
-    ("--net 2dense",
-     ("ConvNetTwoConvTwoDenseLayers", 60, 0.03, 0.00005, True)),
-    ("--net final", ("ConvNetTwoConvTwoDenseLayersWithDropout",
-                     40, 0.005, 0, True)),
-    ("--net final --no-extend_data --epochs 3 --lr 0.25 --wd 0.5",
-     ("ConvNetTwoConvTwoDenseLayersWithDropout", 3, 0.25, 0.5, False)),
-    ("--net relu --extend_data --wd 0",
-     ("ConvNetTwoConvLayersReLU", 60, 0.03, 0, True)),
-    ("--net relu --extend-data",
-     ("ConvNetTwoConvLayersReLU", 60, 0.03, 0.00005, True)),
-    ("--net 2dense --no-extend-data",
-     ("ConvNetTwoConvTwoDenseLayers", 60, 0.03, 0.00005, False)),
-])
-def test_recipes(recipe, argv, expected):
-    assert recipe(convnet, *argv.split()) == expected
+@pytest.mark.parametrize("script, argv, name, changes", [
+    (convnet, "", "basic_conv", {}), (dense, "", "dense", {}),
+    (convnet, "--net final --no-extend_data --epochs 3 --lr 0 --wd 0.5",
+     "double_fc_dropout",
+     {"extend_data": False, "epochs": 3, "lr": 0, "wd": 0.5}),
+    (convnet, "--net relu --extend-data --distort --wd 0", "dbl_conv_relu",
+     {"extend_data": True, "distort": True, "wd": 0}),
+    *[(dense, f"--{flag} {value}", "dense", {flag: value})
+      for flag, limits in LIMITS.items() for value in limits],
+    *[(script, f"--{flag} {value}", name, {}) for script in (dense, convnet)
+      for flag, names in (("experiment", zip(*2 * [script.EXPERIMENTS])),
+                          ("net", script.NETS.items()))
+      for value, name in names]])
+def test_flags(monkeypatch, script, argv, name, changes):
+    seen, recipe = [], script.EXPERIMENTS[name]
+    monkeypatch.setattr(command_line, "train", lambda *args: seen.extend(
+        [*args, torch.get_num_threads()]))
+    torch.set_num_threads(2)  # which main restores
+    assert script.main(argv.split()) is None and torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    _, args, found, threads = seen
+    expected = {
+        "epochs": recipe.epochs, "lr": recipe.lr, "wd": recipe.wd,
+        "extend_data": recipe.extend_data, "distort": recipe.distort,
+        "seed": 0, "train_size": 60000, "test_size": 10000, "threads": 1,
+        "device": "cpu", **changes}
+    assert (found, threads) == (recipe, expected["threads"])
+    assert {name: getattr(args, name) for name in expected} == expected
 
 
-def test_the_dense_recipes(recipe):
-    assert recipe(dense) == ("Net", 30, 3.0, 0, False)
-    assert recipe(dense, "--net", "dense") == ("Net", 30, 3.0, 0, False)
-    assert recipe(dense, "--net", "shallow") == (
-        "ShallowNet", 60, 0.1, 0, False)
-
-
-def test_a_folder_that_vanishes_is_no_bad_flag(tmp_path, monkeypatch, capsys):
-    def train(*args):
-        (tmp_path / "gone").rmdir()
-
-    monkeypatch.setattr(command_line, "train_and_test_network", train)
-    (tmp_path / "gone").mkdir()
-    with pytest.raises(SystemExit) as error:
-        dense.main([*SMOKE, "--save", str(tmp_path / "gone" / "net.pt")])
-    assert error.value.code == 1
-    line, = capsys.readouterr().err.splitlines()
-    assert "cannot write" in line and "gone/net.pt: No such" in line
-
-
-@pytest.mark.parametrize("script", [convnet, dense])
-def test_a_run_and_what_it_leaves(script, tmp_path, capsys, test_data):
-    saved, record = tmp_path / "net.pt", tmp_path / "run.json"
-    script.main([*SMOKE, "--seed", "5", "--save", str(saved),
-                 "--record", str(record)])
-    output = capsys.readouterr()
-    header, first, second, empty, last = output.out.splitlines()
-    assert "seed 5" in header and "cpu" in header
-    assert output.err == ""
-
-    record = runs.read_record(record)
-    assert [first, second, empty, last] == [
-        f"Test data results: {record['test_accuracy'][0]}, Epoch 1/2",
-        f"Test data results: {record['test_accuracy'][1]}, Epoch 2/2",
-        "", f"Test data results: {record['test_accuracy'][1]}"]
-    net = {convnet: convnet.ConvNetSimple, dense: dense.Net}[script]()
-    net.load_state_dict(torch.load(saved, weights_only=True))
-    assert record["net"] == type(net).__name__
-    assert (record["seed"], record["epochs"], record["train_size"]) == (
-        5, 2, 30)
-    assert len(record["seconds"]) == 2 and min(record["seconds"]) > 0
-    assert len(record["loss"]) == 2 and min(record["loss"]) > 0
-
-    predictions = torch.tensor([int(digit) for digit in record["predictions"]])
-    first_20 = predictions[:20] == test_data.targets[:20]
-    assert first_20.float().mean().item() == pytest.approx(
-        record["test_accuracy"][-1])
-    right = (predictions == test_data.targets).sum().item()
-    assert common.test_network(net, common.get_test_loader()) == right / 10_000
-
-
-def test_the_seed_decides_the_weights(tmp_path):
-    def weights(seed, name):
-        dense.main([*SMOKE, "--seed", seed, "--save", str(tmp_path / name)])
-        return torch.load(tmp_path / name, weights_only=True)
-
-    first, same = weights("1", "a"), weights("1", "b")
-    other = weights("2", "c")
-    assert all(torch.equal(first[name], same[name]) for name in first)
-    assert not torch.equal(first["hidden_layer.bias"],
-                           other["hidden_layer.bias"])
-
-
-def test_the_repl_does_what_the_command_line_does(tmp_path, train_data):
-    dense.main([*SMOKE, "--train_size", "200", "--test_size", "20",
-                "--save", str(tmp_path / "net.pt")])
-    torch.manual_seed(0)
-    net = dense.Net()
-    dense.run_network(net, 2, train_loader=common.get_loader(
-        Subset(train_data, range(200))))
-    saved = torch.load(tmp_path / "net.pt", weights_only=True)
-    for name, weights in net.state_dict().items():
-        assert torch.equal(weights, saved[name])
-
-
-def test_sizes_are_counted_before_extension(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        command_line, "train_and_test_network",
-        lambda net, *args, **kwargs: seen.append(args))
-    convnet.main([*SMOKE, "--extend_data"])
-    train_loader, test_loader = seen[0][4:6]
-    assert len(train_loader.dataset) == 150 and len(test_loader.dataset) == 20
-    assert train_loader.batch_size == 10
-
-
-def test_distorted_images(monkeypatch):
-    """They go through the one loader of the training, and no other."""
-    seen = []
-    monkeypatch.setattr(
-        command_line, "train_and_test_network",
-        lambda net, *args, **kwargs: seen.append(args))
-    convnet.main([*SMOKE, "--distort"])
-    train_loader, test_loader = seen[0][4:6]
-    assert isinstance(train_loader, DistortedLoader)
-    assert len(train_loader) == 3 and train_loader.batch_size == 10
-    assert type(test_loader) is common.Loader
+def test_the_nets_and_the_help(capsys):
+    assert convnet.NETS == {
+        "simple": "basic_conv", "2conv": "dbl_conv", "relu": "dbl_conv_relu",
+        "2dense": "expanded_data_double_fc", "final": "double_fc_dropout"}
+    with pytest.raises(SystemExit):
+        convnet.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("default: basic_conv (for reading pictures, double_fc_dropou"
+                  "t)", "final is double_fc_dropout", "dbl_conv_relu 60 epochs"
+                  ", lr 0.03, wd 0.00005 expanded_data 60", "wd 0, extended di"
+                  "storted_data 60 epochs, lr 0.01, wd 0, distorted dbl_"):
+        assert words in text
 
 
 BAD = {  # arguments: words of the message
     "--net unknown": "invalid choice: 'unknown'",
-    "--epochs 0": "--epochs 0 is not from 1",
-    "--epochs -1": "--epochs -1 is not from 1",
+    "--experiment basic": "'dbl_conv_relu', 'expanded_data', ",
+    "--net relu --experiment dbl_conv": "not allowed with argument --net",
     "--epochs 1.5": "invalid int value: '1.5'",
     "--lr -0.1": "--lr -0.1 is not from 0",
     "--lr nan": "--lr nan is not",
-    "--lr inf": "--lr inf is not",
     "--wd -1": "--wd -1.0 is not from 0",
     "--wd inf": "--wd inf is not",
-    "--seed -1": "--seed -1 is not from 0",
-    "--train-size 0": "--train_size 0 is not from 1 to 60000",
-    "--train-size 60001": "--train_size 60001 is not from 1 to 60000",
-    "--test_size 0": "--test_size 0 is not from 1 to 10000",
-    "--test-size 10001": "--test_size 10001 is not from 1 to 10000",
-    "--threads 0": "--threads 0 is not from 1",
-    "--device tpu": "invalid choice: 'tpu'",
+    "--device cuda": "cuda: torch finds no cuda device on this machine, only",
     "--save missing/net.pt": "cannot write missing/net.pt: there is no folder",
-    "--record .": "cannot write",
-    "--checkpoint ": "cannot write",
-    "--save /dev/null": "cannot write",
-    "--save /proc/net.pt": "cannot write",
-    f"--save {'x' * 256}": "cannot write",
-    "--save x.pt --record x.pt": "must name different files",
-    "--frobnicate": "unrecognized arguments: --frobnicate",
-    "seven.jpg": "unrecognized arguments: seven.jpg",
-}
+    "--checkpoint .": "cannot write .: it is not a file",
+    f"--record {'x' * 256}": "cannot write xxx",
+    "--save x.pt --record ./x.pt": "must name different files",
+    "--extend-dat": "unrecognized arguments: --extend-dat",
+    "seven.jpg": "argument seven.jpg; to read a picture, put --read before it",
+    "--read x.jpg --epochs 3 --save x": "do not train; leave out --epochs, --",
+    "--read x.jpg --test-size 3": "leave out --test_size",
+    "--read x.jpg --net 2dense": "no weights of expanded_data_double_fc are",
+    "--load x.pt": "No such file or directory: 'x.pt'",
+    **{f"--{flag} {value}": f"--{flag} {value} is not from {least} to {most}"
+       for flag, (least, most) in LIMITS.items()
+       for value in (least - 1, most + 1)}}
 
 
 @pytest.mark.parametrize("arguments", BAD)
-@pytest.mark.parametrize("script", [convnet, dense])
-def test_bad_input(script, arguments, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as error:
-        script.main(arguments.split(" "))
-    assert error.value.code == 2
-    output = capsys.readouterr()
-    usage, *_, message = output.err.splitlines()
-    assert "[--read PICTURE ...]" in usage and BAD[arguments] in message
-    assert output.out == "" and not list(tmp_path.iterdir())
+def test_bad_flags(monkeypatch, refused, arguments, tmp_path):
+    for name in "train_and_test_network", "test_network", "read_digit":
+        monkeypatch.setattr(command_line, name,
+                            lambda *args: pytest.fail("it was not refused"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert BAD[arguments] in refused(2, convnet, *arguments.split(" "))
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there(capsys):
-    with pytest.raises(SystemExit) as error:
-        convnet.main(["--device", "cuda"])
-    assert error.value.code == 2
-    assert "cuda: torch finds no cuda device" in capsys.readouterr().err
+# Training
+
+def test_a_run_and_what_it_leaves(capsys, test_data):
+    dense.main(["--epochs", 2, "--train-size", 1000, "--test-size", 50,
+                "--seed", 5, "--save", "net.pt", "--record", "run.json"])
+    output, record = capsys.readouterr(), runs.read_record("run.json")
+    (first, second), net = record["test_accuracy"], dense.Net()
+    assert output.err == "" and output.out.splitlines() == [
+        "Net, epochs 2, lr 3.0, wd 0, extend_data False, distort False, "
+        "seed 5, train_size 1000, test_size 50, device cpu, threads 1",
+        f"Test data results: {first}, Epoch 1/2",
+        f"Test data results: {second}, Epoch 2/2",
+        "", f"Test data results: {second}"]
+    assert (record["net"], record["seed"], record["batch_size"]) == (
+        "Net", 5, 10)
+    assert record["layers"].startswith("Net( (hidden_layer): Linear(in_featur")
+    net.load_state_dict(torch.load("net.pt", weights_only=True))
+    answers = torch.tensor([int(digit) for digit in record["predictions"]])
+    right = answers == test_data.targets
+    assert right[:50].sum().item() / 50 == second
+    assert right.sum().item() / 10_000 == common.measure_accuracy(
+        net, common.get_test_loader())
 
 
-def test_a_link_stays_a_link(tmp_path):
-    link = tmp_path / "link.pt"
-    link.symlink_to(tmp_path / "net.pt")
-    dense.main([*SMOKE, "--save", str(link)])
-    assert link.is_symlink() and (tmp_path / "net.pt").is_file()
+def test_the_repl_does_what_the_command_line_does(train_data):
+    def bias(*flags):
+        dense.main([*SMOKE, "--save", "net.pt", *flags])
+        return torch.load("net.pt")["output_layer.bias"]
+
+    torch.manual_seed(0)
+    net = dense.Net()
+    some = common.get_loader(Subset(train_data, range(30)))
+    dense.run_network(net, 2, train_loader=some, test_loader=some)
+    assert torch.equal(net.output_layer.bias, bias())
+    assert not torch.equal(net.output_layer.bias, bias("--seed", 1))
 
 
-@pytest.mark.parametrize("full", ["net.pt", "run.json"])
-def test_one_file_is_written_if_the_disk_is_full_for_the_other(
-        monkeypatch, tmp_path, capsys, full):
-    def replacing(path):
-        if Path(path).name == full:
-            raise OSError(28, "No space left on device")
-        return write(path)
+def test_what_is_trained_and_on_what(monkeypatch):
+    """The sizes count images before they are extended, and only those of
+    training are distorted."""
+    def arguments(*flags):
+        with pytest.raises(ZeroDivisionError):
+            convnet.main([*SMOKE, *flags])
+        return seen.pop()
 
-    write = runs.replacing
-    monkeypatch.setattr(runs, "replacing", replacing)
-    with pytest.raises(SystemExit) as error:
-        dense.main([*SMOKE, "--save", str(tmp_path / "net.pt"),
-                    "--record", str(tmp_path / "run.json")])
-    assert error.value.code == 1
+    seen, extended = [], range(300_000)
+    monkeypatch.setattr(command_line, "get_extended_dataset", lambda: extended)
+    monkeypatch.setattr(command_line, "train_and_test_network",
+                        lambda *args: seen.append(args) or 1 / 0)
+    net, *numbers, _, train, test, _, _, threads = arguments(
+        "--lr", 0.2, "--wd", 0.3, "--threads", 4)
+    assert (type(net), numbers, threads) == (
+        convnet.ConvNetSimple, [2, 0.2, 0.3], 4)
+    assert (len(train), train.batch_size, train.shuffle) == (3, 10, True)
+    assert (len(test), len(test.data), test.shuffle) == (1, 20, False)
+    assert len(arguments("--extend_data")[5]) == 15
+    train, test = arguments("--distort")[5:7]
+    assert (type(train), len(train)) == (DistortedLoader, 3)
+    assert type(test) is common.MemoryLoader
+
+
+def test_a_rate_so_high_that_the_net_only_guesses(capsys):
+    convnet.main([*SMOKE, "--lr", 100])
     line, = capsys.readouterr().err.splitlines()
-    assert "No space left" in line
-    file, = tmp_path.iterdir()
-    assert file.name in {"net.pt", "run.json"} - {full}
+    assert "warning: the network does no better than chance; try a" in line
 
 
-def test_damaged_data(monkeypatch, tmp_path, capsys):
+# What the project refuses, in one line
+
+@pytest.mark.parametrize("error, flags, status, words", [
+    (MemoryError("too large"), [], 1, "error: too large"),
+    (torch.OutOfMemoryError("too large"), [], 1, "error: too large"),
+    (KeyboardInterrupt, [], 130,
+     "interrupted; --checkpoint FILE would have kept the finished epochs"),
+    (KeyboardInterrupt, ["--checkpoint", "run.pt"], 130,
+     "interrupted; the same command goes on after the last whole epoch")])
+def test_failed_runs(monkeypatch, refused, error, flags, status, words):
     def fail(*args):
-        raise RuntimeError("train-images is damaged; restore it")
+        raise error
 
-    monkeypatch.setattr(common, "repair_files", fail)
-    with pytest.raises(SystemExit) as error:
-        dense.main(SMOKE)
-    assert error.value.code == 1
-    line, = capsys.readouterr().err.splitlines()
-    assert "train-images is damaged; restore it" in line
+    monkeypatch.setattr(common, "train_epoch", fail)
+    line = refused(status, dense, *SMOKE, *flags)
+    assert line.endswith(f": {words}")
 
 
-@pytest.mark.parametrize("name, reason", [
-    ("gone.jpg", "No such file"), ("", "Is a directory")])
-def test_a_picture_that_cannot_be_read(tmp_path, capsys, name, reason):
-    with pytest.raises(SystemExit) as error:
-        convnet.main(["--read", str(tmp_path / name)])
-    assert error.value.code == 2
-    line, = capsys.readouterr().err.splitlines()
-    assert f"error: cannot read {tmp_path / name}: {reason}" in line
+def test_damaged_data(monkeypatch, refused):
+    runs.save_weights(dense.Net(), "net.pt")
+    monkeypatch.setattr(command_line, "get_dataset", common.get_dataset)
+    monkeypatch.setattr(common, "check_integrity", lambda *args: False)
+    for flags in [], ["--load", "net.pt"]:
+        assert "is damaged, and so is its archive" in refused(2, dense, *flags)
 
 
-def test_divergence(capsys):
-    with pytest.raises(SystemExit) as error:
-        convnet.main([*SMOKE, "--net", "relu", "--lr", "1e20"])
-    assert error.value.code == 1
-    output = capsys.readouterr()
-    assert "Test data results" not in output.out
-    line, = output.err.splitlines()
-    assert "nan" in line and "Epoch 1/2" in line and "lower learning" in line
+@pytest.mark.parametrize("full, left", [
+    ([1], ["run.json"]), ([2], ["net.pt"]), ([1, 2], [])])
+def test_files_for_which_the_disk_is_full(monkeypatch, refused, full, left):
+    """Each is told, and neither hinders the other."""
+    def fsync(file):
+        writes.append(file)
+        if len(writes) in full:
+            raise OSError(28, "No space left on device")
+
+    writes = []
+    monkeypatch.setattr(os, "fsync", fsync)
+    line = refused(1, dense, *SMOKE, "--save", "net.pt",
+                   "--record", "run.json")
+    for name in "net.pt", "run.json":
+        assert (f"cannot write {name}: No space" in line) is (name not in left)
+    assert os.listdir() == left
 
 
-@pytest.mark.parametrize("flags, kept", [
-    (["--checkpoint", "run.pt"], "the same command goes on"),
-    ([], "--checkpoint FILE would have kept")])
-def test_ctrl_c(monkeypatch, tmp_path, capsys, flags, kept):
-    def interrupt(*args):
-        raise KeyboardInterrupt
+# A learner's own errors: as they are, with the line where they arose
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(common, "train_epoch", interrupt)
-    with pytest.raises(SystemExit) as error:
-        convnet.main([*SMOKE, *flags])
-    assert error.value.code == 130
-    empty, line = capsys.readouterr().err.split("\n", 1)
-    assert empty == "" and "interrupted; " in line and kept in line
+@pytest.mark.parametrize("place, argv", [
+    ("forward", SMOKE), ("forward", ["--load", "net.pt"]),
+    ("forward", ["--load", "net.pt", "--read", SEVEN]), ("loss", SMOKE)])
+@pytest.mark.parametrize("error, mistake", [
+    (RuntimeError, lambda x: x.flatten(1) @ torch.ones(700, 10)),
+    (RuntimeError, lambda x: x.sum().backward() or x.sum()),  # backward twice
+    (ValueError, lambda x: [width for _, _, _, _, width in [x.shape]]),
+    (FileNotFoundError, lambda x: open("missing.txt"))])
+def test_an_error_of_ones_own(monkeypatch, capsys, place, argv, error,
+                              mistake):
+    class Mine(dense.Net):
+        def forward(self, images):
+            return mistake(images)
 
-
-@pytest.mark.parametrize("flags, wanted", [([], 1), (["--threads", "3"], 3)])
-def test_threads_for_the_run_alone(monkeypatch, flags, wanted):
-    """main comes back, and leaves the setting as it was."""
-    seen, threads = [], torch.get_num_threads()
-    monkeypatch.setattr(command_line, "train_and_keep",
-                        lambda *args: seen.append(torch.get_num_threads()))
-    torch.set_num_threads(2)
-    assert dense.main([*SMOKE, *flags]) is None
-    assert seen == [wanted] and torch.get_num_threads() == 2
-    torch.set_num_threads(threads)
-
-
-def test_a_closed_pipe():
-    """As behind | head -1, whose reader goes away."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with open(writer, "w") as pipe:
-        run = subprocess.run([sys.executable, dense.__file__, *SMOKE],
-                             stdout=pipe, stderr=subprocess.PIPE, text=True)
-    assert (run.returncode, run.stderr) == (141, "")
+    runs.save_weights(Mine(), "net.pt")
+    changes = {"net_class": Mine} if place == "forward" else {
+        "loss_function": lambda outputs, labels: mistake(outputs)}
+    monkeypatch.setitem(dense.EXPERIMENTS, "dense",
+                        dense.EXPERIMENTS["dense"]._replace(**changes))
+    with pytest.raises(error) as caught:
+        dense.main(argv)
+    names = {entry.name for entry in caught.traceback}
+    assert (place if place == "forward" else "train_epoch") in names
+    assert capsys.readouterr().err == ""
 
 
-def test_a_closed_stderr(tmp_path):
-    """As after 2>&-: Python then has no sys.stderr."""
-    run = subprocess.run(
-        ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, dense.__file__,
-         *SMOKE, "--checkpoint", str(tmp_path / "run.pt")],
-        stdout=subprocess.PIPE, text=True)
-    assert run.returncode == 0 and "Epoch 2/2" in run.stdout
-    assert (tmp_path / "run.pt").exists()
+# Reading, and imports
+
+@pytest.mark.parametrize("flags, weights", [
+    ([], "double_fc_dropout-seed0"), (["--net", "simple"], "basic_conv-seed0"),
+    (["--experiment", "expanded_data"], "expanded_data-seed3")])
+def test_published_weights(monkeypatch, capsys, flags, weights):
+    def load(net, path):
+        assert path == runs.RESULTS / "weights" / f"{weights}.pt"
+        runs.load_weights(net, path)
+
+    monkeypatch.setattr(command_line, "load_weights", load)
+    convnet.main([*flags, "--read", SEVEN])
+    assert capsys.readouterr().out.startswith(f"{SEVEN}: 7 (probability ")
 
 
-def test_help_tells_the_recipes(capsys):
-    with pytest.raises(SystemExit):
-        convnet.main(["--help"])
-    text = capsys.readouterr().out
-    assert "relu    60 epochs, lr 0.03, wd 0.00005\n" in text
-    assert "final   40 epochs, lr 0.005, wd 0, extended" in text
+ALONE = f"""
+import importlib, sys, torch, torchvision
+seen = []
+sys.addaudithook(lambda event, args: seen.append((event, str(args[0]))))
 
+def import_quietly(*names):
+    seen.clear()
+    before = torch.get_rng_state()
+    for name in names:
+        importlib.import_module(name)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not [(event, path) for event, path in seen
+                if event == "socket.connect" or event == "open"
+                and ("MNIST/raw" in path or "/results/" in path)]
 
-IMPORTS = """
-import sys
-opened = []
-sys.addaudithook(lambda event, args: opened.append((event, str(args)))
-                 if event in ("open", "socket.connect") else None)
-import torch
-before = torch.get_rng_state()
-import backprop_manual_calculation, backprop_pytorch
-import common, pytorch_mnist_convnet, pytorch_mnist_dense
-import extras.command_line, extras.digits, extras.runs
-assert torch.equal(torch.get_rng_state(), before)
-assert not [o for o in opened if o[0] != "open" or "MNIST/raw" in o[1]
-            or "ubyte" in o[1]], opened
-"""
-FIVE = """
+import_quietly("backprop_manual_calculation", "backprop_pytorch", "common",
+               "pytorch_mnist_convnet", "pytorch_mnist_dense")
 from pytorch_mnist_convnet import train_and_test_network, ConvNetSimple
-from pytorch_mnist_dense import Net, run_network
+from pytorch_mnist_dense import Net, main, run_network
 from common import get_dataset, get_loader
-from torch.utils.data import Subset
-some = get_loader(Subset(get_dataset(), range(20)))
+some = get_loader(torch.utils.data.Subset(get_dataset(), range(20)))
 train_and_test_network(ConvNetSimple(), 1, train_loader=some, test_loader=some)
 run_network(Net(), 1, train_loader=some, test_loader=some)
-import backprop_manual_calculation, backprop_pytorch
+
+sys.path.append({str(ROOT)!r})  # only from here on is there extras
+import_quietly("extras.command_line")
+main(["--read", {str(SEVEN)!r}])
+for name in "scipy.stats", "matplotlib", "extras.comparison", "extras.report":
+    assert name not in sys.modules, name
+import_quietly("extras.comparison", "extras.benchmark", "extras.report.tables")
 """
 
 
-def run_code(code, scripts, here):
-    """Returns a run of Python code that imports from a folder of scripts."""
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=here, capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(scripts),
-             "PYTHONDONTWRITEBYTECODE": "1"}, text=True)
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    """A folder with the owner's five files alone, beside an empty one."""
-    scripts = tmp_path / "scripts"
-    scripts.mkdir()
+def test_the_five_files_train_alone_and_imports_touch_nothing(tmp_path):
     (tmp_path / "here").mkdir()
-    for script in SCRIPTS.glob("*.py"):
-        shutil.copy(script, scripts)
-    return scripts
-
-
-def test_imports_touch_nothing(scripts):
-    """Scripts without their data, from an empty folder."""
-    shutil.copytree(SCRIPTS / "extras", scripts / "extras",
-                    ignore=shutil.ignore_patterns("__pycache__"))
-    before = sorted(scripts.rglob("*"))
-    here = scripts.parent / "here"
-    run = run_code(IMPORTS, scripts, here)
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
-    assert sorted(scripts.rglob("*")) == before and not list(here.iterdir())
-
-
-def test_the_five_files_and_the_data_train_alone(scripts):
-    assert len(list(scripts.iterdir())) == 5
-    (scripts / "data").symlink_to(SCRIPTS / "data")
-    run = run_code(FIVE, scripts, scripts.parent / "here")
+    for name in ("common.py", "pytorch_mnist_convnet.py", "data",
+                 "pytorch_mnist_dense.py", "backprop_manual_calculation.py",
+                 "backprop_pytorch.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    run = subprocess.run(
+        [sys.executable, "-c", ALONE], cwd="here", capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path),
+             "PYTHONDONTWRITEBYTECODE": "1"}, text=True)
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.count("Test data results: ") == 4
+    assert [line.split(": ")[0] for line in run.stdout.splitlines()] == [
+        *["Test data results", "", "Test data results"] * 2, str(SEVEN)]
+    assert len(os.listdir()) == 7 and not os.listdir("here")

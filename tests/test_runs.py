@@ -1,135 +1,178 @@
-"""The files of a run: weights, and how files are written and read."""
+"""The files of a run: weights and records, and how files are written."""
 
 import os
-import threading
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
+import platform
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from extras import runs
 
-RESULTS = Path(convnet.__file__).parent / "results"
+NET = dense.Net()
 
 
 @pytest.fixture
-def weights(tmp_path):
-    """A file of a dense net's weights."""
-    runs.save_weights(tmp_path / "net.pt", dense.Net())
-    return tmp_path / "net.pt"
+def path(tmp_path):
+    return tmp_path / "file"
 
 
-def test_weights_come_back(weights):
+def state(net):
+    return {name: value.tolist() for name, value in net.state_dict().items()}
+
+
+def test_weights_come_back(path):
+    for write in (lambda: runs.save_weights(NET, path),
+                  lambda: torch.save(NET.state_dict(), path),
+                  lambda: runs.save_checkpoint(NET, path, {"device": "cpu"},
+                                               {"loss": [0.5]})):
+        net = dense.Net()
+        write()
+        runs.load_weights(net, path)
+        assert state(net) == state(NET)
+        torch.load(path, weights_only=True)  # no code is in it
+
+
+@pytest.mark.parametrize("content, words", [
+    (convnet.ConvNetTwoConvLayers().state_dict(),
+     "file do not fit a Net: hidden_layer.weight is missing in the file but "
+     "(100, 784) in the net (and 11 more); load them into the net that they"),
+    ({**NET.state_dict(), "output_layer.weight": torch.ones(9, 100)},
+     "fit a Net: output_layer.weight is (9, 100) in the file but (10, 100)"),
+    ({**NET.state_dict(), "new": torch.ones(2, 3)},
+     "fit a Net: new is (2, 3) in the file but missing in the net"),
+    ({f"_orig_mod.{name}": value for name, value in NET.state_dict().items()},
+     "; load weights before compiling a net"),
+    ({**NET.state_dict(), "output_layer.bias": torch.ones(10) / 0},
+     "file holds nan or infinite weights in output_layer.bias"),
+    ({**NET.state_dict(), "output_layer.bias": torch.full((10,), torch.nan)},
+     "file holds nan or infinite weights in output_layer.bias"),
+    ({"net": NET.state_dict(), "epoch": 3}, "does not hold just weights but a "
+     "dict of net, epoch; write weights with --save, or torch.save(net."),
+    (torch.ones(3), "does not hold just weights but a Tensor; write"),
+    (NET, "file is damaged, or not written by --save or --checkpoint")])
+def test_what_does_not_fit_changes_nothing(path, content, words):
     net = dense.Net()
-    net.lock = threading.Lock()  # which no copy of a net may hold
-    runs.load_weights(net, weights)
-    saved = torch.load(weights, weights_only=True)
-    assert saved.keys() == net.state_dict().keys()
-    assert all(torch.equal(saved[name], value)
-               for name, value in net.state_dict().items())
+    before = state(net)
+    torch.save(content, path)
+    with pytest.raises(ValueError) as error:
+        runs.load_weights(net, path)
+    assert words in str(error.value) and state(net) == before
 
 
-def test_weights_of_another_net_change_nothing():
-    net = convnet.ConvNetTwoConvTwoDenseLayers()
-    before = net.conv1.weight.clone()
-    with pytest.raises(ValueError, match="dbl_conv-seed0.pt does not hold the "
-                       "weights of a ConvNetTwoConvTwoDenseLayers"):
-        runs.load_weights(net, RESULTS / "dbl_conv-seed0.pt")
-    assert torch.equal(net.conv1.weight, before)
+def test_damaged_weights_are_refused(path):
+    """A flipped bit is refused, or does no harm, as in a file's date."""
+    net = nn.Linear(3, 2)
+    runs.save_weights(net, path)
+    content, before = path.read_bytes(), state(net)
+    damaged = [content[:size] for size in range(0, len(content), 100)]
+    for k in range(2, len(content), 9):
+        damaged.append(content[:k] + bytes([content[k] ^ 8]) + content[k + 1:])
+    for bad in damaged:
+        path.write_bytes(bad)
+        try:
+            runs.load_weights(net, path)
+            assert len(bad) == len(content)
+        except ValueError as error:
+            assert f"{path} " in str(error)
+        assert state(net) == before
 
 
-@pytest.mark.parametrize("wrap", [torch.compile, torch.nn.DataParallel])
-def test_weights_of_a_wrapped_net(wrap, tmp_path):
-    torch.save(wrap(dense.Net()).state_dict(), tmp_path / "net.pt")
-    with pytest.raises(ValueError, match="of a compiled or parallel net, "
-                       r"whose names begin with (_orig_mod\.|module\.)"):
-        runs.load_weights(dense.Net(), tmp_path / "net.pt")
+def test_a_net_without_weights(path):
+    net = nn.Module()
+    net.layers = [nn.Linear(2, 3)]
+    with pytest.raises(ValueError, match="keep its layers in an nn.ModuleLis"):
+        runs.save_weights(net, path)
+    assert not path.exists()
 
 
-@pytest.mark.parametrize("content", [
-    torch.ones(3), {}, {3: torch.ones(3)}, {"net": dense.Net().state_dict()}])
-def test_a_file_of_something_else(tmp_path, content):
-    torch.save(content, tmp_path / "net.pt")
-    with pytest.raises(ValueError, match="a Net, but something else"):
-        runs.load_weights(dense.Net(), tmp_path / "net.pt")
+def test_no_file(path):
+    for missing in path, path.parent:
+        with pytest.raises(OSError, match=str(missing)):
+            runs.read_record(missing)
+        with pytest.raises(OSError, match=str(missing)):
+            runs.load_weights(NET, missing)
 
 
-def test_a_file_of_a_whole_net(tmp_path):
-    torch.save(dense.Net(), tmp_path / "net.pt")
-    with pytest.raises(ValueError, match=r"just weights; .* --save, or "
-                       r"torch.save\(net.state_dict\(\), FILE\)"):
-        runs.load_weights(dense.Net(), tmp_path / "net.pt")
+@pytest.mark.parametrize("content, words", [
+    (b"{", "file is damaged or not a record"), (b"\xff", "is damaged or not"),
+    (b"[3]", "is not a record; --record writes one"),
+    (b'{"net": "Net", "seed": 1}', "is not a record; --record writes one")])
+def test_what_is_not_a_record(path, content, words):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        runs.read_record(path)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1j])
-def test_weights_that_are_no_numbers(weights, bad):
-    saved = torch.load(weights)
-    torch.save({**saved, "hidden_layer.bias":
-                saved["hidden_layer.bias"] * bad}, weights)
-    with pytest.raises(ValueError, match="complex, in hidden_layer.bias"):
-        runs.load_weights(dense.Net(), weights)
+def test_a_record_with_a_byte_order_mark(path):
+    """As some editors add it."""
+    path.write_text('{"net": "Ü", "seed": 1, "test_accuracy": 3}', "utf-8-sig")
+    assert runs.read_record(path)["net"] == "Ü"
 
 
-@pytest.mark.parametrize("error", [
-    MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_too_little_memory_is_not_damage(weights, monkeypatch, error):
-    def load(*args, **options):
-        raise error
-
-    monkeypatch.setattr(torch, "load", load)
-    with pytest.raises(MemoryError, match="too little memory to read .*net"):
-        runs.load_weights(dense.Net(), weights)
-
-
-def test_a_small_file_that_unpacks_to_a_large_one(tmp_path):
-    with zipfile.ZipFile(tmp_path / "net.pt", "w",
-                         zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("net/data", bytes(10**7))
-    with pytest.raises(ValueError, match="net.pt is damaged, or does not"):
-        runs.load_weights(dense.Net(), tmp_path / "net.pt")
+@pytest.mark.parametrize("cpuinfo, known, name", [
+    ("cpu\t: 0\nmodel name\t: Fast 3000\nflags\t: x\n", "x86", "Fast 3000"),
+    ("Hardware\t: none\n", "", platform.machine()), (None, "arm", "arm")])
+def test_the_processor(monkeypatch, path, cpuinfo, known, name):
+    """Without /proc/cpuinfo, as on a Mac, it is what Python knows."""
+    if cpuinfo:
+        path.write_text(cpuinfo)
+    monkeypatch.setattr(runs, "Path", {"/proc/cpuinfo": path}.get)
+    monkeypatch.setattr(platform, "processor", lambda: known)
+    assert runs.processor() == name
 
 
-@pytest.mark.parametrize("read", [
-    runs.read_record, lambda path: runs.load_weights(dense.Net(), path)])
-def test_no_file(read, tmp_path):
-    for path in tmp_path / "run", tmp_path:
-        with pytest.raises(FileNotFoundError, match=f"readable file {path}"):
-            read(path)
+# Files
+
+def test_several_processes_may_write_one_file(path):
+    children = []
+    for k in range(4):
+        children.append(os.fork())
+        if children[-1] == 0:
+            try:
+                for _ in range(25):
+                    runs.write_whole(path, bytes([k]) * 100_000)
+                os._exit(0)
+            finally:
+                os._exit(1)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+        content = path.read_bytes()
+        assert len(content) == 100_000 and len({*content}) == 1
+    assert os.listdir(path.parent) == ["file"]
 
 
-def test_a_damaged_record(tmp_path):
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(ValueError, match="run.json is damaged, or not a rec"):
-        runs.read_record(tmp_path / "run.json")
+def test_a_link_stays_a_link(path, tmp_path):
+    (tmp_path / "link").symlink_to(path)
+    for content in b"first", b"second":
+        runs.write_whole(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink()
+        assert path.read_bytes() == content
 
 
-def test_several_threads_may_write_one_file(tmp_path):
-    def write(k):
-        with runs.replacing(tmp_path / "file") as file:
-            for _ in range(100):
-                file.write(bytes([k]) * 1000)
+@pytest.mark.parametrize("owner, name, fails, complaint", [
+    (os, "fsync", lambda file: True, "No space left on device$"),
+    (Path, "replace", lambda source, target: Path(target).name == "file",
+     r"No space left on device; it is kept as .*/file-\w+$")])
+def test_the_old_file_stays_whole(path, monkeypatch, owner, name, fails,
+                                  complaint):
+    """On a full disk; and if it cannot be replaced, as somebody else's in
+    /tmp, what should replace it is kept."""
+    def fail(*args):
+        if fails(*args):
+            raise OSError(28, "No space left on device")
+        return work(*args)
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(40)))
-    content = (tmp_path / "file").read_bytes()
-    assert len(content) == 100_000 and len({*content}) == 1
-    assert os.listdir(tmp_path) == ["file"]
-
-
-def test_a_folder_that_vanishes(tmp_path):
-    with pytest.raises(OSError, match="cannot write .*gone/net.pt: No such"):
-        runs.save_weights(tmp_path / "gone" / "net.pt", dense.Net())
-
-
-def test_a_file_that_fails_halfway_is_not_written(tmp_path):
-    (tmp_path / "file").write_text("before")
-    with pytest.raises(OSError, match="cannot write .*file: disk full"):
-        with runs.replacing(tmp_path / "file") as file:
-            file.write(b"half")
-            raise OSError("disk full")
-    assert (tmp_path / "file").read_text() == "before"
-    assert os.listdir(tmp_path) == ["file"]
+    path.write_text("before")
+    work = getattr(owner, name)
+    monkeypatch.setattr(owner, name, fail)
+    with pytest.raises(OSError, match=f"cannot write {path}: {complaint}"
+                       ) as error:
+        runs.write_whole(path, b"after")
+    kept = [Path(file) for file in str(error.value).split(" kept as ")[1:]]
+    assert {*path.parent.iterdir()} == {path, *kept}
+    assert [file.read_text() for file in (path, *kept)] == [
+        "before", "after"][:1 + len(kept)]
