@@ -75,6 +75,7 @@ def test_two_kinds_of_runs_compared():
         gain = comparison.compare_runs(before, after, 1)
         assert str(gain) == text and np.isnan(gain.p)
     assert str(comparison.compare_runs(old, new[:1] * 2, 1)) == "+15.00 ± 5.00"
+    assert str(comparison.compare_runs(new[:1] * 2, old, 1)) == "-15.00 ± 5.00"
     for epochs in 0, 3:
         with pytest.raises(ValueError, match=f"last {epochs} .*epochs=2, or"):
             comparison.compare_runs(old, new, epochs)
