@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from torchvision.transforms.functional import to_pil_image
 
 import common
@@ -64,10 +65,9 @@ def test_testing_leaves_the_training_as_it_is(tiny_train_loader,
     def weights(tests):
         torch.manual_seed(0)
         net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout().to("cuda")
-        sgd = common.PlainSGD(net.parameters(), 0.1)
+        sgd, loss = common.PlainSGD(net.parameters(), 0.1), cross_entropy
         for _ in range(3):
-            common.train_epoch(net, tiny_train_loader,
-                               torch.nn.CrossEntropyLoss(), sgd)
+            common.train_epoch(net, tiny_train_loader, loss, sgd)
             for _ in range(tests):
                 common.test_network(net, tiny_test_loader)
         return net.out.weight
@@ -83,7 +83,7 @@ def test_a_published_net_answers_as_on_a_processor(script, net, test_data):
         pytest.skip(f"no weights of {experiment} are published")
     model = script.EXPERIMENTS[experiment].net_class()
     runs.load_weights(model, files[0])
-    images, _ = next(iter(common.get_loader(test_data, 10_000, False)))
+    (images, _), = common.get_loader(test_data, 10_000, shuffle=False)
     here = common.predict(model, images)
     there = common.predict(model.to("cuda"), images)
     assert (here != there).sum() <= 2
