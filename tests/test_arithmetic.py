@@ -1,7 +1,6 @@
 """The small examples whose answers are known."""
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -42,10 +41,3 @@ def test_gradient_of_the_cross_entropy_is_softmax_minus_one_hot():
     np.testing.assert_allclose(scores.grad, softmax - np.eye(10)[labels],
                                atol=1e-12)
     assert (scores.grad != 0).all()
-
-
-@pytest.mark.parametrize("x, log_cost, square_cost", [
-    (1.0, 0.0, 0.0), (0.5, 0.6931, 0.25), (0.001, 6.9078, 0.998)])
-def test_costs_of_an_output_wanted_to_be_1(x, log_cost, square_cost):
-    assert round(-np.log(x), 4) == pytest.approx(log_cost)
-    assert round((x - 1) ** 2, 4) == square_cost

@@ -33,13 +33,6 @@ def test_what_the_scripts_print(capsys):
     assert capsys.readouterr().out == TOPOLOGY + LINES
 
 
-def test_the_functions_print_nothing(capsys):
-    manual.train_step(manual.WEIGHTS)
-    net = backprop_pytorch.Net()
-    backprop_pytorch.train_step(net, torch.tensor([0.8]), torch.tensor([1.0]))
-    assert capsys.readouterr().out == ""
-
-
 @pytest.mark.parametrize("x, target", [(0.8, 1.0), (-2.0, 0.3)])
 def test_the_gradient_is_autograds(x, target):
     weights = {name: torch.tensor(value, dtype=torch.float64,
