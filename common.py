@@ -388,7 +388,7 @@ def find_images(dataset):
             and type(dataset.transform) is ToTensor
             and dataset.target_transform is None
             and dataset.data.dtype == torch.uint8):
-        return dataset.data, dataset.targets
+        return dataset.data, torch.as_tensor(dataset.targets).long()
 
 
 # How an experiment trains; whether its net's outputs are scores; and the
