@@ -280,22 +280,22 @@ def identity(images):
 
 
 def shift_right(images):
-    """Returns the images moved right by a pixel."""
+    """Returns the images moved right by a pixel; what enters is 0."""
     return shift(images, (1, -1, 0, 0))
 
 
 def shift_left(images):
-    """Returns the images moved left by a pixel."""
+    """Returns the images moved left by a pixel; what enters is 0."""
     return shift(images, (-1, 1, 0, 0))
 
 
 def shift_up(images):
-    """Returns the images moved up by a pixel."""
+    """Returns the images moved up by a pixel; what enters is 0."""
     return shift(images, (0, 0, -1, 1))
 
 
 def shift_down(images):
-    """Returns the images moved down by a pixel."""
+    """Returns the images moved down by a pixel; what enters is 0."""
     return shift(images, (0, 0, 1, -1))
 
 
