@@ -1,4 +1,4 @@
-"""What the tests share: tiny real data, a seed, and one thread."""
+"""What the tests share: real data, and a state to start from."""
 
 import pytest
 import torch
@@ -27,12 +27,9 @@ def tiny_test_loader(test_data):
     return common.get_loader(Subset(test_data, range(100)), shuffle=False)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """As in the published runs; batches this small gain nothing from more."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(autouse=True)
-def seeded():
+def torch_as_new():
+    """A seed, and one thread, as batches this small gain nothing from more."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
