@@ -115,6 +115,11 @@ class Mine(MNIST):
         return 1 - image, label
 
 
+class Backwards(Subset):
+    def __getitems__(self, indices):
+        return super().__getitems__([-i for i in indices])
+
+
 FAST = {
     "MNIST": tiny(MNIST), "Fashion": tiny(FashionMNIST), "K": tiny(KMNIST),
     "range": Subset(tiny(FashionMNIST), range(25)),
@@ -131,6 +136,7 @@ SLOW = {
     "target_transform": tiny(KMNIST, target_transform=lambda label: -label),
     "float data": tiny(MNIST, data=torch.rand(30, 28, 28)),
     "own class": tiny(Mine), "own in subset": Subset(tiny(Mine), [3, 1]),
+    "own subset": Backwards(tiny(MNIST), range(9)),
     "int32": Subset(tiny(MNIST), np.arange(20, dtype=np.int32)),
 }
 
