@@ -85,13 +85,13 @@ def test_ready_made_loaders(test_data):
 
 
 def test_an_epoch_has_every_image_once_in_new_order(train_data):
-    loader = common.get_loader(Subset(train_data, range(1995)))
+    loader = common.get_loader(Subset(train_data, range(1995)), 64)
     torch.manual_seed(0)
     orders = [[*RandomSampler(range(1995))] for _ in range(2)]
     torch.manual_seed(0)
     for order in orders:
         images, labels = zip(*loader)
-        assert [len(batch) for batch in labels] == [10] * 199 + [5]
+        assert [len(batch) for batch in labels] == [64] * 31 + [11]
         images, labels = torch.cat(images), torch.cat(labels)
         assert torch.equal(labels, train_data.targets[order])
         assert torch.equal(images[:, 0], train_data.data[order] / 255)

@@ -28,7 +28,8 @@ def test_the_input_stays_and_the_result_is_alike(digits, dtype):
     assert abs(distorted.mean() / digits.mean() - 1) < 0.05
 
 
-@pytest.mark.parametrize("shape", [(3, 28, 28), (3, 784), (3, 1, 32, 32)])
+@pytest.mark.parametrize("shape", [(3, 28, 28), (3, 2, 28, 28),
+                                   (3, 1, 32, 32)])
 def test_images_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"\(B, 1, 28, 28\), not \(3, "):
         distortions.distort(torch.rand(shape))
