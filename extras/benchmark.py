@@ -201,9 +201,9 @@ def main(argv=None):
     torch.manual_seed(0)
     common.get_dataset()  # unpacks it, which the original does not
     print_table(options)
-    print(f"\nMeasured on {processors(options.places)}, torch {torch.__version__}: medians "
-          f"of {options.rounds} rounds, of {options.steps} steps each in "
-          "training.")
+    print(f"\nMeasured on {processors(options.places)}, torch "
+          f"{torch.__version__}: medians of {options.rounds} rounds, of "
+          f"{options.steps} steps each in training.")
 
 
 if __name__ == "__main__":

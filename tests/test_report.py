@@ -283,8 +283,6 @@ def test_activations_of_a_seven(drawn, test_data):
         "fc1, ReLU", "fc2, ReLU", "softmax"]
     *_, bars = drawn["activations"].axes
     assert bars.patches[7].get_width() > 0.99
-    # 1 to 4 maps, 4 to 4, 4 times 4, 4 to 4, 4 to 1, 1 to 1, and 1 to the bars
-    assert len(drawn["activations"].artists) == 4 + 4 + 16 + 4 + 4 + 1 + 1
 
 
 def test_a_window_times_a_kernel_is_a_pixel_of_the_map(drawn):

@@ -2,10 +2,9 @@
 
     python -m extras.report
 
-A page has the words <!-- NAME --> and <!-- end --> on lines of their own
-around each table that is made here. To add a run, put its record beside the
-others, in results/runs. Nothing is trained, but published networks are tested,
-which takes a few minutes.
+A page has <!-- NAME --> and <!-- end --> on lines of their own around each
+table. To add a run, put its record into results/runs. Nothing is trained, but
+published networks are tested, which takes a few minutes.
 """
 
 import re
@@ -30,12 +29,11 @@ def main(root=RESULTS.parent):
         "shifts": tables.shifts_table(measure_shifts(results / "weights")),
         "steps timed": tables.speed_table(results / "speed", "a step"),
         "tests timed": tables.speed_table(results / "speed", "a test")}
-    contents = {root / page: fill_in(root / page, blocks) for page in PAGES}
+    contents = {page: fill_in(root / page, blocks) for page in PAGES}
     for name, figure in draw_figures(records, test_data, root).items():
-        contents[root / "docs" / "figures" / f"{name}.png"] = (
-            figures.png(figure))
+        contents[f"docs/figures/{name}.png"] = figures.png(figure)
     for path, content in contents.items():
-        write_whole(path, content)
+        write_whole(root / path, content)
 
 
 def fill_in(page, blocks):
@@ -46,8 +44,8 @@ def fill_in(page, blocks):
         lambda match: f"<!-- {match[1]} -->\n{blocks[match[1]]}"
                       "<!-- end -->\n", text)
     if 2 * count != text.count("<!-- "):
-        raise ValueError(f"{page} needs a line <!-- NAME --> and a line "
-                         "<!-- end --> around each table")
+        raise ValueError(f"{page} needs a line <!-- NAME --> before each table"
+                         ", and a line <!-- end --> after it")
     return filled.encode()
 
 

@@ -1,5 +1,4 @@
-"""The figures of the course, docs/ladder.md: how networks are built, what
-their units compute, and how they learn."""
+"""The figures of the course: what networks compute, and how they learn."""
 
 import numpy as np
 import torch
@@ -16,8 +15,8 @@ MIDDLE = {"ha": "center", "va": "center"}
 
 
 def draw_structure(net):
-    """Returns the results of a network's layers as boxes with their sizes; on
-    the arrows, in blue, the layers with their numbers of parameters."""
+    """Returns the results of a network's layers as boxes, and on the arrows
+    the layers with their numbers of parameters."""
     stages = [("", 1, IMAGE_WIDTH), *list_stages(net)]
     figure = Figure(figsize=(9, 1.35), layout="constrained")
     axes, step = figure.subplots(), min(4, 21 / len(stages))
@@ -39,8 +38,8 @@ def draw_structure(net):
 
 
 def list_stages(net):
-    """Returns (arrow, count, side of a map) of each result in a network that
-    pools after each convolution; the side is None for dense layers."""
+    """Returns (arrow, count, side of a map, or None) of each result in a
+    network that pools after each convolution."""
     stages, side = [], IMAGE_WIDTH
     for name, layer in net.named_children():
         arrow = f"{name}\n{sum(w.numel() for w in layer.parameters()):,}"
@@ -87,10 +86,8 @@ def draw_step():
 
 
 def draw_unit(axes, left, layer, before, a, da):
-    """Draws the unit of a layer and the weight before it, from left on.
-
-    before, a: its input and its output; da: the cost's slope for a
-    """
+    """Draws the unit of a layer, from left on, with its input (before), its
+    output a, and the cost's slope for a."""
     w, b, slopes = f"w_{layer}", f"b_{layer}", gradient(WEIGHTS)
     z = WEIGHTS[w] * before + WEIGHTS[b]
     for x, y, text, colour in (
@@ -140,8 +137,8 @@ def draw_costs():
 
 
 def draw_dropout(net, image, label):
-    """Returns an image (1, 28, 28) and a network's probabilities for it: eight
-    times with dropout on, and once with dropout off."""
+    """Returns an image (1, 28, 28), and a network's probabilities for it with
+    dropout on, eight times, and off."""
     with torch.random.fork_rng([]), torch.no_grad():
         torch.manual_seed(2)
         asked = net.train()(image.expand(8, 1, 28, 28)).softmax(dim=1)
@@ -161,9 +158,8 @@ def draw_dropout(net, image, label):
 
 
 def draw_answer(axes, probabilities, label, ticks):
-    """Draws ten probabilities as bars, that of the label in green. They are
-    rounded, so that all processors draw the same pixels."""
-    values = probabilities.double().round(decimals=2).numpy()
+    """Draws ten probabilities as bars, that of the label in green."""
+    values = probabilities.double().round(decimals=2).numpy()  # same anywhere
     axes.bar(range(10), values,
              color=[GREEN if k == label else BLUE for k in range(10)])
     axes.set(ylim=(0, 1), xticks=ticks, yticks=(),

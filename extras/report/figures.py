@@ -1,7 +1,4 @@
-"""The dots and curves of the results, each drawn from the records.
-
-records: {experiment: [record of each seed]}
-"""
+"""The dots and curves of the results, drawn from the records."""
 
 from io import BytesIO
 
@@ -35,8 +32,7 @@ def draw_axes(ylabel, height=4.5):
 
 def draw_dots(records):
     """Returns a row for each experiment: a dot for each run (the mean of its
-    last ten epochs), their mean and its standard error, and the published
-    accuracies; without the decay that is too strong to learn."""
+    last ten epochs), their mean and standard error, and what was published."""
     names = [name for name in records if name != STRONG_DECAY]
     figure, axes = draw_axes("", height=0.4 * len(names) + 1.2)
     for row, name in enumerate(names):
@@ -70,19 +66,13 @@ def draw_all(records):
     figure, axes = draw_axes("test accuracy (%)", height=5.5)
     names = {"shallow": PINK, "basic_conv": SKY, "dbl_conv": GREEN,
              RELU: ORANGE, EXTENDED: YELLOW, FAST_FINAL: BLUE}
-    draw_means(axes, records, names)
+    for name, colour in names.items():
+        draw_line(axes, accuracies(records[name]).mean(axis=0), colour, name)
     axes.set_yscale("function", functions=MISTAKES)
     axes.set_yticks(ticks := (97, 98, 98.5, 99, 99.3, 99.5, 99.7),
                     map(str, ticks))
     axes.set_ylim(97, 99.7)
     return figure
-
-
-def draw_means(axes, records, names):
-    """Draws the mean accuracy by epoch of some experiments, {name: colour},
-    each labelled at its end."""
-    for name, colour in names.items():
-        draw_line(axes, accuracies(records[name]).mean(axis=0), colour, name)
 
 
 def draw_line(axes, values, colour, label=""):
@@ -94,8 +84,7 @@ def draw_line(axes, values, colour, label=""):
 
 
 def draw_final(records):
-    """Returns the accuracies by epoch of the final net's runs, with both
-    learning rates side by side."""
+    """Returns the accuracies by epoch of the final net, at both rates."""
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     for axes, name, colour in zip(figure.subplots(1, 2, sharey=True),
                                   (FAST_FINAL, FINAL), (ORANGE, BLUE)):
@@ -109,13 +98,12 @@ def draw_final(records):
 
 
 def draw_loss(records):
-    """Returns the training loss and the test accuracy by epoch, means of the
-    runs that have kept their loss."""
+    """Returns the mean training loss and test accuracy by epoch."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
     for name, colour in {RELU: ORANGE, EXTENDED: YELLOW, FINAL: BLUE,
                          DISTORTED: PINK}.items():
-        kept = [run for run in records[name] if "loss" in run]
+        kept = [run for run in records[name] if "loss" in run]  # not all have
         loss = np.mean([run["loss"] for run in kept], axis=0)
         draw_line(above, loss, colour)
         draw_line(below, accuracies(kept).mean(axis=0), colour, name)

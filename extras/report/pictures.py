@@ -1,11 +1,10 @@
 """The pictures of digits and of what networks make of them."""
 
-from itertools import product
 from math import ceil
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch, Rectangle
+from matplotlib.patches import Rectangle
 from PIL import Image
 from torchvision.transforms import ToTensor
 
@@ -56,8 +55,7 @@ def draw_filters(net):
 
 
 def draw_framed(rows, columns, height, images):
-    """Returns a figure of images (n, 28, 28), framed so that a shift shows,
-    and their axes."""
+    """Returns a figure of images, framed so that a shift shows, and axes."""
     figure, grid, _ = draw_pictures(rows, columns, height, images,
                                     cmap="Greys", vmin=0, vmax=1)
     for axes in grid:
@@ -86,8 +84,7 @@ def draw_distortions(image):
 
 
 def shrink_picture(path):
-    """Returns a picture as an image (1, 28, 28) the usual way: grey, 28x28
-    pixels, and inverted if it is light."""
+    """Returns a picture as an image (1, 28, 28) the usual way."""
     image = ToTensor()(Image.open(path).convert("L").resize((28, 28)))
     return 1 - image if image.mean() > 0.5 else image
 
@@ -117,21 +114,20 @@ def draw_digits(paths, net):
 
 
 def draw_convolution(image, kernel, feature_map, pooled):
-    """Returns how a window of an image (28, 28), times a kernel (5, 5), gives
-    a pixel of a feature map (24, 24), and that a pixel of a pooled one."""
+    """Returns how a window of an image, times a kernel, gives a pixel of a
+    feature map, and that a pixel of a pooled one."""
     figure = Figure(figsize=(9, 2.9), layout="constrained")
-    grid = figure.subplots(1, 4)
-    limit = kernel.abs().max().item()
-    for axes, picture, title, text, colours in (
-            (grid[0], image, "image, 28x28", "a window of 5x5 pixels", {}),
-            (grid[1], kernel, "kernel, 5x5", "25 weights: purple adds,\n"
-             "orange subtracts", {"cmap": "PuOr", "vmin": -limit,
-                                  "vmax": limit}),
-            (grid[2], feature_map, "feature map, 24x24", "products summed, "
-             "plus bias;\nbelow 0 is white", {}),
-            (grid[3], pooled, "pooled, 12x12", "the largest of each\n"
-             "2x2 pixels", {})):
-        axes.imshow(picture.numpy(), **{"cmap": "Greys", **colours})
+    grid, limit = figure.subplots(1, 4), kernel.abs().max().item()
+    grid[0].imshow(image.numpy(), "Greys")
+    grid[1].imshow(kernel.numpy(), "PuOr", vmin=-limit, vmax=limit)
+    grid[2].imshow(feature_map.numpy(), "Greys")
+    grid[3].imshow(pooled.numpy(), "Greys")
+    for axes, title, text in zip(
+            grid, ("image, 28x28", "kernel, 5x5", "feature map, 24x24",
+                   "pooled, 12x12"),
+            ("a window of 5x5 pixels", "25 weights: purple adds,\norange "
+             "subtracts", "products summed, plus bias;\nbelow 0 is white",
+             "the largest of each\n2x2 pixels")):
         axes.set(xticks=[], yticks=[], title=title, xlabel=text)
     y, x = divmod(feature_map.argmax().item(), 24)
     draw_square(grid[0], GREEN, x, y, 5)
@@ -148,24 +144,16 @@ def draw_square(axes, colour, left, top, side):
 
 
 def draw_activations(stages, probabilities):
-    """Returns what each layer of a net makes of an image, from left to right:
-    the four maps that vary most, and the ten probabilities. Lines show from
-    which maps a map is computed.
-
-    stages [(name, maps (n, height, width))], probabilities (10,)
-    """
+    """Returns what each layer of a net makes of an image: of stages [(name,
+    maps (n, height, width))] the four maps that vary most, and probabilities
+    (10,)."""
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     grid = figure.add_gridspec(8, len(stages) + 1)
-    before = []
     for column, (name, maps) in enumerate(stages):
         if name != "pooling":  # it shows the maps chosen before it
             most = maps.flatten(1).std(dim=1).argsort(descending=True)[:4]
-        here = draw_stage(figure, grid, column, name, maps, most)
-        connect(figure, zip(before, here) if name == "pooling"
-                else product(before, here))
-        before = here
+        draw_stage(figure, grid, column, name, maps, most)
     bars = figure.add_subplot(grid[:, -1])
-    connect(figure, product(before, [bars]))
     bars.barh(range(10), probabilities.numpy(), color=BLUE)
     bars.set(yticks=range(10), xticks=(0, 1), xlim=(0, 1), title="softmax",
              xlabel="10 probabilities")
@@ -176,7 +164,7 @@ def draw_activations(stages, probabilities):
 
 def draw_stage(figure, grid, column, name, maps, most):
     """Draws those of maps (n, height, width) whose numbers are in most, one
-    below the other, in a column of the grid; returns their axes."""
+    below the other, in a column of the grid."""
     count, height, width = maps.shape
     rows = [slice(2, 6)] if count == 1 else [
         slice(row, row + 2) for row in (0, 2, 4, 6)]
@@ -192,12 +180,3 @@ def draw_stage(figure, grid, column, name, maps, most):
         text = f"{height * width:,} units"
     stage[0].set_title(name)
     stage[-1].set_xlabel(text)
-    return stage
-
-
-def connect(figure, pairs):
-    """Draws a line from the first to the second axes of each pair."""
-    for left, right in pairs:
-        figure.add_artist(ConnectionPatch(
-            (1, 0.5), (0, 0.5), left.transAxes, right.transAxes,
-            color="#999999", linewidth=0.6))

@@ -16,12 +16,8 @@ STRONG_DECAY = "dbl_conv_relu_wd0.1"
 
 
 def read_records(folder, labels):
-    """Returns {experiment: [record of each seed]} of the experiments that have
-    records in a folder. Raises ValueError if a file is not the record that its
-    name promises.
-
-    labels (10000,) of the test images
-    """
+    """Returns {experiment: [record of each seed]} of a folder, for test images
+    of these labels. Raises ValueError if a file is not what its name says."""
     records = {name: [] for name in RECIPES}
     for path in sorted(folder.glob("*.json")):
         name, _, seed = path.stem.partition("-seed")
@@ -37,7 +33,7 @@ def read_records(folder, labels):
 
 def check_record(path, record, recipe, seed, labels):
     """Raises ValueError if a record is of another recipe or seed, or if its
-    results are not whole or contradict each other."""
+    results contradict each other."""
     wanted = {"net": recipe.net_class.__name__, "seed": seed,
               "train_size": 60_000, "test_size": 10_000, "batch_size": 10,
               **{field: getattr(recipe, field) for field in RECIPE}}

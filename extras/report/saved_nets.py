@@ -13,15 +13,13 @@ from extras.runs import load_weights
 
 def load_net(experiment, path):
     """Returns the net of an experiment with the weights of a path."""
-    with torch.random.fork_rng([]):
-        net = RECIPES[experiment].net_class()
+    net = RECIPES[experiment].net_class()
     load_weights(net, path)
     return net
 
 
 def measure_shifts(folder):
-    """Returns {experiment: the shift_accuracies of its first published net},
-    except for the decay that is too strong to learn."""
+    """Returns {experiment: the shift_accuracies of a published net}."""
     train_loader = get_loader(get_dataset(), TEST_BATCH_SIZE, shuffle=False)
     test_loader = get_test_loader()
     return {name: shift_accuracies(load_net(name, path), test_loader,
@@ -32,8 +30,7 @@ def measure_shifts(folder):
 
 def shift_accuracies(net, test_loader, train_loader):
     """Returns a net's accuracies (4,) in per cent: on test images, on them
-    moved by one and by two pixels (mean of the four directions), and on
-    training images."""
+    moved by one and by two pixels (each way), and on training images."""
     moved = [sum(percent_right(net, test_loader, shift, pixels)
                  for shift in SHIFTS[1:]) / 4 for pixels in (1, 2)]
     return [percent_right(net, test_loader), *moved,
@@ -53,10 +50,8 @@ def percent_right(net, loader, shift=identity, pixels=1):
 @torch.no_grad()
 def compute_activations(net, image):
     """Returns [(name, arrays (n, height, width))] of an image and what the
-    layers of the final net make of it, and the probabilities (10,).
-
-    Computed in float64, so that all processors draw the same pixels.
-    """
+    layers of the final net make of it, and the probabilities (10,); computed
+    in float64, so that all processors draw the same pixels."""
     net, x = deepcopy(net).double(), image.double()[None]
     probabilities = compute_outputs(net, x)[0].softmax(dim=0)
     stages = [("image", x[0])]

@@ -1,8 +1,4 @@
-"""The tables of the pages, in Markdown, made from the records.
-
-records: {experiment: [record of each seed]}; labels: (10000,) of the test
-images
-"""
+"""The tables of the pages, in Markdown, made from the records."""
 
 from collections import Counter
 
@@ -44,7 +40,8 @@ STEPS = (  # what a step adds, from one experiment to another
 
 
 def make_tables(records, labels):
-    """Returns {name: table} of all tables that need only the records."""
+    """Returns {name: table} of all that need only the records, {experiment:
+    [record of each seed]}, and the labels (10000,) of the test images."""
     return {"results": results_table(records),
             "runs": runs_table(records, labels),
             "published": published_table(records),
@@ -63,7 +60,7 @@ def table(headings, rows, left=1):
 
 
 def results_table(records):
-    """Returns the table of the front page: what was published, and ours."""
+    """Returns the table of the front page."""
     rows = [[idea, f"`{name}`", f"`{arguments(RECIPES[name])}`",
              minutes(records[name]), *published(RECIPES[name]),
              mean_text(mean_of_last(records[name])), len(records[name])]
@@ -98,16 +95,14 @@ def minutes(runs):
 
 
 def mean_text(values):
-    """Returns the mean of runs, "99.05"; the values themselves if some are no
-    better than chance: "91.17, 92.00, 10.09"."""
+    """Returns the mean of runs; each, if some are no better than chance."""
     if values.min() <= 100 * CHANCE:
         return ", ".join(f"{value:.2f}" for value in values)
     return f"{values.mean():.2f}"
 
 
 def deviation_text(values):
-    """Returns the standard deviation of runs; "-" of a single run, and if some
-    are no better than chance."""
+    """Returns the standard deviation of runs that are better than chance."""
     if len(values) == 1 or values.min() <= 100 * CHANCE:
         return "-"
     return f"{values.std(ddof=1):.2f}"
@@ -142,8 +137,8 @@ def published_table(records):
 
 
 def prediction_p(values, number):
-    """Returns how often one more run of ours would lie at least as far from
-    the mean of these as a published number, by Student's t distribution."""
+    """Returns how often a further run would lie at least as far from the mean
+    of these as a published number, by Student's t distribution."""
     if number is None:
         return "-"
     n, distance = len(values), abs(number - values.mean())
@@ -152,8 +147,7 @@ def prediction_p(values, number):
 
 
 def steps_table(records, after=None):
-    """Returns the table of what each step gains, or of the steps that lead to
-    one experiment."""
+    """Returns the table of all steps, or of those to one experiment."""
     rows = []
     for what, start, end in STEPS:
         if {start, end} <= records.keys() and after in (None, end):
@@ -166,7 +160,7 @@ def steps_table(records, after=None):
 
 
 def published_gains(start, end):
-    """Returns the gain by Nielsen's numbers, and by the article's, or "-"."""
+    """Returns the gains by Nielsen's and by the article's numbers."""
     return [f"{after - before:+.2f}" if before and after and before != after
             else "-" for before, after in ((start.nielsen, end.nielsen),
                                            (start.article, end.article))]
@@ -189,10 +183,7 @@ def votes_table(records, labels):
 
 
 def shifts_table(shifts):
-    """Returns the table of what saved nets have learned of shifts.
-
-    shifts {name: accuracies (4,) in per cent} of saved_nets.measure_shifts
-    """
+    """Returns the table of what saved_nets.measure_shifts has measured."""
     rows = [[name, *(f"{accuracy:.2f}" for accuracy in accuracies)]
             for name, accuracies in shifts.items()]
     return table(("network", "test images", "shifted by 1 pixel",
@@ -200,8 +191,7 @@ def shifts_table(shifts):
 
 
 def speed_table(folder, kind):
-    """Returns the rows of results/speed/gpu.md for the five convnets and the
-    dense one that are of "a step" or "a test"."""
+    """Returns the rows of gpu.md that are of "a step" or of "a test"."""
     heading, rule, *rows = (folder / "gpu.md").read_text("utf-8").splitlines()
     rows = [row for row in rows if f": {kind}" in row and "shallow" not in row]
     return "\n".join([heading, rule, *rows]) + "\n"
