@@ -5,13 +5,13 @@
 
 On its way a picture is
 
-    grey  (height, width) from 0 (black) to 1; the longer side has 200 pixels
-    ink   (height, width) from 0 (paper or board) to 1 (pen or chalk)
+    grey    (height, width) from 0 (black) to 1; the longer side has 200 pixels
+    ink     (height, width) from 0 (paper or board) to 1 (pen or chalk)
+    shapes  (height, width) the number of each pixel's shape, connected ink; or
+            0, where there is none
 """
 
-import warnings
-from contextlib import contextmanager
-from io import BytesIO
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -22,9 +22,6 @@ from common import IMAGE_WIDTH
 
 SIDE = 200  # pixels, to which every picture is scaled
 PENS = 1.5, 4  # how wide most of MNIST's pens are, in its pixels
-FORMATS = "PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"
-MEGABYTES, MEGAPIXELS, SCANS = 30, 20, 30  # what is read within a second
-JPEG_MEGAPIXELS = 50  # most of which are never decoded
 
 
 def read_digit(path):
@@ -34,87 +31,38 @@ def read_digit(path):
     if the file cannot be read, FileNotFoundError if there is none; and
     ValueError, which says what is wrong, if it holds no readable digit.
     """
-    with open(path, "rb") as file:
-        content = file.read(MEGABYTES * 10**6 + 1)
     try:
-        return place_digit(keep_digit(remove_paper(read_grey(content))))
+        return find_digit(read_grey(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
+def find_digit(grey):
+    """Returns the digit in a picture's grey as an image (1, 28, 28); raises
+    ValueError, which says what is wrong, if there is none."""
+    return place_digit(keep_digit(remove_paper(grey)))
+
+
 # The picture
 
-def read_grey(content):
-    """Returns the grey of the picture in a file's content (bytes), turned
-    upright by its EXIF tag."""
-    check_file(content)
-    with blaming_damage():
-        picture = Image.open(BytesIO(content), formats=FORMATS)
-    check_size(picture)
-    with blaming_damage():
-        picture.draft(None, (2 * SIDE, 2 * SIDE))  # for a JPEG: decode less
-        picture.load()
-        picture = turn_upright(picture)
-        deep = picture.mode[0] in "IF"  # more than 8 bits a pixel
-        return stretch(picture) if deep else flatten(picture)
-
-
-@contextmanager
-def blaming_damage():
-    """Silences Pillow's warnings, and raises ValueError for its errors: damage
-    makes it raise nearly anything."""
+def read_grey(path):
+    """Returns the grey of a picture file, turned upright by its EXIF tag."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    except MemoryError:
-        raise
+        picture = Image.open(path)
     except UnidentifiedImageError as error:
-        raise ValueError(f"it is not a {'/'.join(FORMATS)} picture, or "
-                         "it is damaged; save it as JPEG or PNG") from error
+        raise ValueError("it is not a picture, or one of an unknown format "
+                         "such as HEIC; save it as JPEG or PNG") from error
     except Image.DecompressionBombError as error:
-        raise ValueError("it has far too many pixels; make it smaller, to "
-                         f"{MEGAPIXELS} megapixels") from error
-    except Exception as error:
-        raise ValueError(f"it is damaged ({error}); save it again") from error
-
-
-def check_file(content):
-    """Raises ValueError if the content of a file cannot be read, or not in
-    good time."""
-    if len(content) > MEGABYTES * 10**6:
-        raise ValueError(f"it has more than {MEGABYTES} megabytes; make it "
-                         "smaller")
-    if content[4:8] == b"ftyp":
-        raise ValueError("it is a HEIC, AVIF or video file; save the picture "
-                         "as JPEG or PNG")
-    scans = content.count(b"\xff\xda")
-    if content[:2] == b"\xff\xd8" and scans > SCANS:
-        raise ValueError(f"it is a JPEG of {scans} scans, more than {SCANS}; "
-                         "save it again")
-
-
-def check_size(picture):
-    """Raises ValueError if a picture has too few or too many pixels."""
-    width, height = picture.size
-    if min(width, height) < max(8, max(width, height) / 25):
-        raise ValueError(f"{width}x{height} pixels are too few; each side "
-                         "needs at least 8, and a 25th of the other side")
-    limit = MEGAPIXELS
-    if picture.format in ("JPEG", "MPO") and "progressive" not in picture.info:
-        limit = JPEG_MEGAPIXELS
-    if width * height > limit * 10**6:
-        raise ValueError(f"{width}x{height} pixels are too many; make it "
-                         f"smaller, to {limit} megapixels")
-
-
-def turn_upright(picture):
-    """Returns the picture (PIL) as its EXIF tag says, if that is readable."""
-    try:
-        return ImageOps.exif_transpose(picture)
-    except MemoryError:
-        raise
-    except Exception:  # the tag is damaged; the pixels need not be
-        return picture
+        raise ValueError(f"make it smaller ({error})") from error
+    with picture:
+        picture.draft(None, (2 * SIDE, 2 * SIDE))  # for a JPEG: decode less
+        try:
+            picture.load()
+        except OSError as error:
+            raise ValueError(f"it is damaged ({error})") from error
+        upright = ImageOps.exif_transpose(picture)
+    deep = upright.mode[0] in "IF"  # more than 8 bits a pixel
+    return stretch(upright) if deep else flatten(upright)
 
 
 def flatten(picture):
@@ -128,18 +76,11 @@ def flatten(picture):
 
 
 def stretch(picture):
-    """Returns the grey of a picture (PIL) of numbers of any range. Infinite
-    ones and nan become the median; one above or below all eight around it is
-    clipped to the nearest of them."""
-    scale = max(1, max(picture.size) // SIDE)
-    grey = np.array(picture.convert("F").reduce(scale), dtype=float)
-    finite = np.isfinite(grey)
-    grey[~finite] = np.median(grey[finite]) if finite.any() else 0
-    grey = grey.clip(ndimage.rank_filter(grey, 1, 3, mode="mirror"),
-                     ndimage.rank_filter(grey, -2, 3, mode="mirror"))
+    """Returns the grey of a picture (PIL) of numbers of any range."""
+    grey = np.asarray(picture, dtype=np.float32)
     grey = (grey - grey.min()) / (np.ptp(grey) or 1)
-    picture = Image.fromarray(grey.astype(np.float32))
-    return np.array(ImageOps.contain(picture, (SIDE, SIDE)), dtype=float)
+    picture = ImageOps.contain(Image.fromarray(grey), (SIDE, SIDE))
+    return np.asarray(picture, dtype=float)
 
 
 # The digit
@@ -150,75 +91,143 @@ def remove_paper(grey):
     A top-hat takes away what is wider than half the picture: the paper, its
     light and shadow. It is white for chalk on a board, black for a dark pen.
     """
-    reach = min(grey.shape) // 4
+    reach = max(min(grey.shape) // 4, SIDE // 8)  # a pen may be as wide as a 1
     inner, size = (slice(reach, -reach),) * 2, 2 * reach + 1
     wide = np.pad(grey, reach, "reflect", reflect_type="odd")  # light goes on
     wide = ndimage.uniform_filter(wide.clip(grey.min(), grey.max()), 3)
     dark = ndimage.morphological_laplace(wide, size)[inner]
-    is_board = dark[frame(grey.shape, min(grey.shape) // 3)].sum() >= 0
+    is_board = dark[margin(grey.shape, 1 / 3)].sum() >= 0
     top_hat = ndimage.white_tophat if is_board else ndimage.black_tophat
     ink = top_hat(wide, size)[inner]
     paper = ink[ink <= (ink.min() + ink.max()) / 2]
     lowest, usual = np.quantile(paper, [0.1, 0.5])
     ink = ink - usual
-    level = np.median(ink[ink >= ink.max() / 4])  # of faint strokes, too
+    level = measure_strokes(ink)
     if not level > max(0.02, 3 * (usual - lowest)):  # the paper's noise
         raise ValueError("it is blank, or too faint; write with more contrast")
     return (ink / level).clip(0, 1)
 
 
-def frame(shape, width):
-    """Returns the pixels (height, width) bool that are near the border."""
-    near = np.ones(shape, dtype=bool)
+def measure_strokes(ink):
+    """Returns the median ink of the strokes. A stroke may be faint, a quarter
+    of the darkest, where it is connected to one twice as dark: so are the
+    strokes of a 4 to its bar, but seldom a shadow."""
+    shapes = find_shapes(ink >= ink.max() / 4)
+    darkest = ndimage.maximum(ink, shapes, range(shapes.max() + 1))
+    return np.median(ink[(shapes > 0) & (darkest >= ink.max() / 2)[shapes]])
+
+
+def margin(shape, part):
+    """Returns the pixels (height, width) bool that are near the border: nearer
+    than a part of the shorter side, and at least those on it."""
+    near, width = np.ones(shape, dtype=bool), max(1, int(part * min(shape)))
     near[width:-width, width:-width] = False
     return near
 
 
 def keep_digit(ink):
-    """Returns the ink without specks and the table's edge.
-
-    A speck has less than a tenth of the largest shape's area. A shape that
-    touches the border is an edge if nearly all of it lies near the border,
-    unless only specks remain without it.
-    """
+    """Returns the ink of the digit alone; raises ValueError if there are lines
+    or several digits."""
     dark = ink > 0.5
-    labels, count = ndimage.label(ndimage.maximum_filter(dark, 3),
-                                  np.ones((3, 3)))  # across small gaps
-    numbers = range(1, count + 1)
-    areas = ndimage.sum_labels(dark, labels, numbers)
-    near = frame(ink.shape, min(ink.shape) // 8)
-    edge = ndimage.sum_labels(dark & near, labels, numbers) > 0.85 * areas
-    edge &= np.isin(numbers, labels[frame(ink.shape, 1)])
-    inner = np.where(edge, 0, areas)
-    if inner.max() > 0.1 * areas.max():
-        areas = inner
-    kept = areas > 0.1 * areas.max()
-    shapes = ndimage.find_objects(labels)
-    check_single([shape for shape, keep in zip(shapes, kept) if keep])
-    return ink * np.append(False, kept)[labels]
+    shapes = find_shapes(ndimage.maximum_filter(dark, 3))  # across small gaps
+    shapes = look_inside(shapes)
+    check_lines(drop_specks(shapes, dark))
+    shapes = drop_specks(drop_edges(shapes, dark), dark)
+    check_single(shapes)
+    return ink * (shapes > 0)
+
+
+def find_shapes(dark):
+    """Returns the shapes that pixels (height, width) bool form."""
+    return ndimage.label(dark, np.ones((3, 3)))[0]
+
+
+def find_boxes(shapes):
+    """Returns the box of each shape: its slices of rows and of columns."""
+    return [box for box in ndimage.find_objects(shapes) if box]
+
+
+def measure(box):
+    """Returns the height and the width of a box."""
+    return tuple(side.stop - side.start for side in box)
+
+
+def look_inside(shapes):
+    """Returns the shapes inside the longest one, if that surrounds any but
+    specks, as a box, a circle or a desk does; and otherwise all."""
+    lengths = [max(measure(box)) for box in find_boxes(shapes)]
+    ring = shapes == 1 + np.argmax(lengths)
+    inside = np.where(ndimage.binary_fill_holes(ring) & ~ring, shapes, 0)
+    tall = [box for box in find_boxes(inside)
+            if max(measure(box)) > 0.15 * max(lengths)]
+    return inside if tall else shapes
+
+
+def check_lines(shapes):
+    """Raises ValueError if shapes touch opposite borders three times each, as
+    ruled lines do, and no digit."""
+    for sides in shapes[:, [0, -1]], shapes[[0, -1]].T:
+        touches = np.diff(1 * (sides > 0), axis=0, prepend=0) > 0
+        if touches.sum(axis=0).min() > 2:
+            raise ValueError("lines go through it from border to border; "
+                             "write on plain paper")
+
+
+def drop_edges(shapes, dark):
+    """Returns the shapes without the table's edges: those that touch the
+    border, and have nearly all their pixels near it; but all shapes if only
+    specks remain."""
+    areas = np.bincount(shapes[dark])
+    near = np.bincount(shapes[dark & margin(dark.shape, 1 / 8)],
+                       minlength=len(areas))
+    edge = near > 0.85 * areas
+    edge &= np.isin(range(len(areas)), shapes[margin(dark.shape, 0)])
+    if areas[~edge].max() <= 0.1 * areas.max():
+        return shapes
+    return shapes * ~edge[shapes]
+
+
+def drop_specks(shapes, dark):
+    """Returns the shapes of at least a tenth of the largest shape's area."""
+    areas = np.bincount(shapes[dark])
+    return shapes * (areas > 0.1 * areas.max())[shapes]
 
 
 def check_single(shapes):
-    """Raises ValueError if shapes, pairs of slices, are several digits: nearly
-    as tall as the tallest, and side by side. A digit's pieces are not."""
-    tallest = max(rows.stop - rows.start for rows, _ in shapes)
-    digits, end = 0, 0
-    for rows, columns in sorted(shapes, key=lambda shape: shape[1].stop):
-        if rows.stop - rows.start >= 0.7 * tallest and columns.start >= end:
-            digits, end = digits + 1, columns.stop
-    if digits > 1:
-        raise ValueError(f"it shows {digits} digits side by side; crop it to "
-                         "one, or, if it is one, join its strokes")
+    """Raises ValueError if shapes are several digits: if they lie far apart,
+    or if two of them are twins. A digit's pieces are neither."""
+    boxes = find_boxes(shapes)
+    tallest = max(height for height, _ in map(measure, boxes))
+    wider = ndimage.maximum_filter(shapes, 2 * (tallest // 8) + 1)
+    groups = [box for box in find_boxes(find_shapes(wider))
+              if max(measure(box)) > 0.4 * tallest]
+    if len(groups) > 1 or any(are_twins(*pair, tallest)
+                              for pair in combinations(boxes, 2)):
+        raise ValueError("it shows several digits; crop it to one, or, if it "
+                         "is one, join its strokes")
+
+
+def are_twins(one, other, tallest):
+    """Tells whether two boxes are nearly as tall as the tallest, and side by
+    side or one above the other, with a gap."""
+    heights, widths = zip(measure(one), measure(other))
+    down, across = (max(a.start, b.start) - min(a.stop, b.stop)
+                    for a, b in zip(one, other))  # gaps, or minus overlaps
+    gap = 0.08 * tallest
+    return min(heights) >= 0.7 * tallest and (
+        across > gap and -down >= 0.65 * min(heights)
+        or down > gap and -across >= 0.5 * min(widths))
 
 
 def place_digit(ink):
     """Returns the ink of a digit as an image (1, 28, 28): scaled to fit 20x20
     pixels, with its centre of mass in the middle."""
-    ink = crop(set_pen(crop(ink)))
+    ink = crop(ink)
+    if ink.sum() > 0.55 * max(ink.shape)**2:  # hardly any pen leaves as much
+        raise ValueError("it shows a patch, not strokes; crop it to the paper "
+                         "around the digit")
+    ink = crop(set_pen(ink))
     side = max(ink.shape)
-    if ink.sum() > 0.6 * side**2:  # no MNIST image has more
-        raise ValueError("it shows a blot; write with a thinner pen, and let "
-                         "the paper fill the picture")
     height, width = (max(1, round(20 * length / side)) for length in ink.shape)
     ink = Image.fromarray(ink.astype(np.float32)).resize(
         (width, height), Image.Resampling.BILINEAR)
