@@ -1,0 +1,128 @@
+"""The window in which one draws, moved by simulated events."""
+
+import pytest
+import torch
+from matplotlib import pyplot
+from matplotlib.backend_bases import KeyEvent, MouseEvent
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import pytorch_mnist_convnet as convnet
+import pytorch_mnist_dense as dense
+from extras.command_line import WEIGHTS
+from extras.drawing import Paper, draw, draw_seven
+from extras.runs import load_weights
+
+ONE = (110, 40), (105, 100), (100, 160)
+SEVEN = (60, 45), (140, 42), (95, 160)
+
+
+def load(net, experiment):
+    load_weights(net, WEIGHTS / f"{experiment}-seed0.pt")
+    return net
+
+
+@pytest.fixture(scope="module")
+def net():
+    return load(convnet.ConvNetTwoConvTwoDenseLayersWithDropout(),
+                "double_fc_dropout")
+
+
+def open_paper(net, **options):
+    paper = Paper(FigureCanvasAgg(Figure(figsize=(10, 4.6))).figure, net,
+                  **options)
+    paper.figure.canvas.draw()
+    return paper
+
+
+def send(paper, name, point):
+    canvas = paper.figure.canvas
+    place = paper.axes["sheet"].transData.transform(point)
+    canvas.callbacks.process(name, MouseEvent(name, canvas, *place, 1))
+
+
+def stroke(paper, points):
+    send(paper, "button_press_event", points[0])
+    for point in points[1:]:
+        send(paper, "motion_notify_event", point)
+    send(paper, "button_release_event", points[-1])
+
+
+def heights(paper):
+    return torch.tensor([bar.get_height() for bar in paper.bars])
+
+
+@pytest.mark.parametrize("digit, points", [(1, ONE), (7, SEVEN)])
+def test_the_bars_follow_the_strokes(net, digit, points):
+    paper = open_paper(net)
+    before = paper.figure.canvas.buffer_rgba().tobytes()
+    stroke(paper, points)
+    assert heights(paper).argmax() == digit and heights(paper).max() > 0.9
+    assert heights(paper).sum() == pytest.approx(1)
+    assert paper.shown["image"].get_array().sum() > 20
+    assert paper.shown["maps"].get_array().shape == (120, 96)
+    assert paper.figure.canvas.buffer_rgba().tobytes() != before
+
+
+def test_the_maps_are_of_the_first_convolution(net):
+    paper = open_paper(net)
+    stroke(paper, SEVEN)
+    image = torch.tensor(paper.shown["image"].get_array())[None, None]
+    with torch.no_grad():
+        maps = net.conv1(image)[0].clamp(min=0)
+    shown = torch.tensor(paper.shown["maps"].get_array())
+    assert torch.allclose(shown[24:48, 48:72], maps[6], atol=1e-6)
+
+
+def test_a_dense_net_has_no_maps_and_shows_its_outputs():
+    paper = open_paper(load(dense.Net(), "dense"), scores=False)
+    stroke(paper, SEVEN)
+    assert "maps" not in paper.shown
+    assert heights(paper).argmax() == 7
+    assert heights(paper).sum() != pytest.approx(1, abs=1e-4)
+
+
+def test_what_cannot_be_read_says_why(net):
+    paper = open_paper(net)
+    assert "blank" in paper.reason.get_text() and not heights(paper).any()
+    for left in 20, 120:
+        stroke(paper, [(left, 60), (left + 50, 60), (left + 25, 140)])
+    assert "several" in paper.reason.get_text() and not heights(paper).any()
+    assert not paper.shown["image"].get_array().any()
+
+
+@pytest.mark.parametrize("clear", [
+    lambda paper: paper.figure.canvas.callbacks.process(
+        "key_press_event",
+        KeyEvent("key_press_event", paper.figure.canvas, "c")),
+    lambda paper: paper.button._observers.process("clicked", None)],
+    ids=["key", "button"])
+def test_clearing(net, clear):
+    paper = open_paper(net)
+    stroke(paper, SEVEN)
+    clear(paper)
+    assert paper.sheet.getextrema() == (255, 255) and not heights(paper).any()
+    stroke(paper, ONE)
+    assert heights(paper).argmax() == 1
+
+
+def test_the_pen_draws_only_while_it_is_down_and_on_the_sheet(net):
+    paper = open_paper(net)
+    send(paper, "motion_notify_event", (50, 50))
+    stroke(paper, [(-40, 60), (-20, 60)])
+    send(paper, "motion_notify_event", (90, 50))
+    assert paper.sheet.getextrema() == (255, 255)
+
+
+def test_the_example_shows_a_seven(net):
+    canvas = FigureCanvasAgg(draw_seven(net))
+    canvas.draw()
+    bars, = (axes.patches for axes in canvas.figure.axes
+             if axes.get_title() == "probabilities")
+    assert bars[7].get_height() > 0.9
+
+
+def test_without_a_screen(net):
+    pyplot.switch_backend("agg")
+    with pytest.raises(ValueError, match="needs a screen.*python3-tk"):
+        draw(net)
