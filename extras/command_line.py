@@ -1,5 +1,5 @@
 """The command line of the two MNIST scripts, which train a net, test saved
-weights, or read pictures.
+weights, read pictures, or open a window to draw in.
 
 From Python, call main(["--epochs", 3]) of a script. It returns if all goes
 well. It raises SystemExit, with the exit status, for bad flags, files and data
@@ -58,7 +58,9 @@ def run_command_line(description, nets, experiments, read_with, argv=None):
         with ending(parser, 2, ValueError):
             recipe = complete_flags(args, nets, experiments, read_with)
         torch.set_num_threads(args.threads)
-        if args.read:
+        if args.draw:
+            open_drawing(parser, args, recipe)
+        elif args.read:
             read_pictures(parser, args, recipe)
         elif args.load is not None:
             test_weights(parser, args, recipe)
@@ -175,6 +177,15 @@ def read_pictures(parser, args, recipe):
         parser.exit(2)
 
 
+def open_drawing(parser, args, recipe):
+    """Opens a window in which to draw digits for a net."""
+    from extras.drawing import draw  # Matplotlib, which nothing else needs
+    net = recipe.net_class()
+    with ending(parser, 2, OSError, ValueError):
+        load_weights(net, args.load)
+        draw(net.to(args.device), recipe.scores)
+
+
 def make_test_loader(args):
     """Returns a loader of the test images that args ask for."""
     test_data = Subset(get_dataset(train=False), range(args.test_size))
@@ -226,6 +237,9 @@ def make_parser(description, nets, experiments, read_with):
     parser.add_argument("--read", metavar="FILE", nargs="+", action="extend",
                         help="instead of training, read the digit in each "
                         "picture, with weights of --load or published ones")
+    parser.add_argument("--draw", action="store_true", help="instead of "
+                        "training, draw digits in a window, and see how they "
+                        "are read")
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     return parser
 
@@ -271,17 +285,19 @@ def complete_flags(args, nets, experiments, read_with):
     if args.rest:
         raise ValueError(f"unrecognized argument {args.rest[0]}; to read a "
                          "picture, put --read before it")
-    published = args.read and args.load is None
+    asks = args.read or args.draw
+    published = asks and args.load is None
     name = args.experiment or nets.get(args.net) or (
         read_with if published else [*nets.values()][0])
     if published:
         args.load = find_weights(name)
     given = [flag for flag in TRAINING if getattr(args, flag) is not None]
     if args.load is not None and given:
-        raise ValueError("--load and --read do not train; leave out --"
+        raise ValueError("--load, --read and --draw do not train; leave out --"
                          + ", --".join(given))
-    if args.read and args.test_size is not None:
-        raise ValueError("--read tests nothing; leave out --test_size")
+    if asks and args.test_size is not None:
+        raise ValueError("--read and --draw test nothing; leave out "
+                         "--test_size")
     for flag, value in {**DEFAULTS, **experiments[name]._asdict()}.items():
         if getattr(args, flag, 0) is None:
             setattr(args, flag, value)

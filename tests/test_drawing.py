@@ -126,3 +126,11 @@ def test_without_a_screen(net):
     pyplot.switch_backend("agg")
     with pytest.raises(ValueError, match="needs a screen.*python3-tk"):
         draw(net)
+
+
+def test_the_command_line_without_a_screen(capsys):
+    pyplot.switch_backend("agg")
+    with pytest.raises(SystemExit) as stop:
+        convnet.main(["--draw"])
+    assert stop.value.code == 2
+    assert "needs a screen" in capsys.readouterr().err.splitlines()[-1]
