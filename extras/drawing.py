@@ -20,7 +20,7 @@ from common import IMAGE_WIDTH, compute_outputs
 from extras.digits import SIDE, find_digit
 
 PEN = 12  # pixels of the paper's SIDE
-SEVEN = (60, 45), (140, 42), (120, 90), (95, 160)
+SEVEN = (60, 45), (140, 42), (95, 160)
 
 
 def draw(net, scores=True):
