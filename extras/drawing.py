@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from common import IMAGE_WIDTH, compute_outputs
 from extras.digits import SIDE, find_digit
 
-PEN = 12  # pixels of the paper's SIDE
+PEN = 12  # pixels wide, on a sheet of SIDE
 SEVEN = (60, 45), (140, 42), (95, 160)
 
 
