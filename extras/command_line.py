@@ -234,10 +234,11 @@ def make_parser(description, nets, experiments, read_with):
         parser.add_argument(f"--{name}", metavar="FILE", help=text)
     parser.add_argument("--load", metavar="FILE", help="instead of training, "
                         "test the weights that --save wrote")
-    parser.add_argument("--read", metavar="FILE", nargs="+", action="extend",
+    asking = parser.add_mutually_exclusive_group()
+    asking.add_argument("--read", metavar="FILE", nargs="+", action="extend",
                         help="instead of training, read the digit in each "
                         "picture, with weights of --load or published ones")
-    parser.add_argument("--draw", action="store_true", help="instead of "
+    asking.add_argument("--draw", action="store_true", help="instead of "
                         "training, draw digits in a window, and see how they "
                         "are read")
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)

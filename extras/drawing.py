@@ -15,12 +15,14 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.widgets import Button
 from PIL import Image, ImageDraw
+from torchvision.utils import make_grid
 
-from common import IMAGE_WIDTH, compute_outputs
+from common import IMAGE_WIDTH, compute_outputs, device_of
 from extras.digits import SIDE, find_digit
 
 PEN = 12  # pixels wide, on a sheet of SIDE
 SEVEN = (60, 45), (140, 42), (95, 160)
+BLANK = torch.zeros(1, IMAGE_WIDTH, IMAGE_WIDTH)
 
 
 def draw(net, scores=True):
@@ -58,10 +60,9 @@ class Paper:
     """
     def __init__(self, figure, net, scores=True):
         self.figure, self.net, self.scores = figure, net, scores
-        self.convolution = getattr(net, "conv1", None)  # None: a dense net
         figure.set_facecolor("0.9")
         figure.set_layout_engine("constrained", rect=(0, 0.1, 1, 0.9))
-        maps = ["maps"] if self.convolution else []
+        maps = ["maps"] if hasattr(net, "conv1") else []
         self.axes = figure.subplot_mosaic(
             [["sheet", "image", *maps], ["sheet", "bars", *maps]],
             width_ratios=(2, 1, 1.6)[:2 + len(maps)])
@@ -82,17 +83,16 @@ class Paper:
 
     def add_contents(self):
         """Adds the pictures and bars that update changes."""
-        blank = {"sheet": np.zeros((SIDE, SIDE)),
-                 "image": np.zeros((IMAGE_WIDTH, IMAGE_WIDTH)),
-                 "maps": np.zeros((5 * 24, 4 * 24))}
-        self.shown = {name: self.axes[name].imshow(
-            grey, "Greys", vmin=0, vmax=1, interpolation="nearest",
-            animated=True)
-            for name, grey in blank.items() if name in self.axes}
-        for name, title in (("sheet", "draw a digit"),
-                            ("image", "what the net sees"),
-                            ("maps", "its first convolution, above 0")):
+        self.shown = {}
+        for name, title, blank in (
+                ("sheet", "draw a digit", np.zeros((SIDE, SIDE))),
+                ("image", "what the net sees", BLANK[0].numpy()),
+                ("maps", "its first convolution, above 0", None)):
             if name in self.axes:
+                self.shown[name] = self.axes[name].imshow(
+                    self.compute_maps(BLANK) if blank is None else blank,
+                    "Greys", vmin=0, vmax=1, interpolation="nearest",
+                    animated=True)
                 self.axes[name].set(xticks=[], yticks=[], title=title)
                 self.axes[name].spines[:].set_visible(False)
         self.bars = self.axes["bars"].bar(range(10), [0] * 10, animated=True)
@@ -108,20 +108,24 @@ class Paper:
         self.update()
 
     def press_key(self, event):
+        """Takes a new sheet if the key is c."""
         if event.key == "c":
             self.clear()
 
     def put_down(self, event):
+        """Puts the pen down where the mouse is, if that is on the sheet."""
         if event.inaxes is self.axes["sheet"]:
             self.pen = event.xdata, event.ydata
             self.move(event)
 
     def move(self, event):
+        """Draws to where the mouse is, if the pen is down."""
         if self.pen and event.inaxes is self.axes["sheet"]:
             self.draw_line((event.xdata, event.ydata))
             self.update()
 
     def lift(self, event):
+        """Lifts the pen."""
         self.pen = None
 
     def draw_line(self, end):
@@ -137,8 +141,7 @@ class Paper:
         try:
             image, reason = find_digit(grey), ""
         except ValueError as error:
-            image = torch.zeros(1, IMAGE_WIDTH, IMAGE_WIDTH)
-            reason = fill(str(error), 24)
+            image, reason = BLANK, fill(str(error), 24)
         outputs = compute_outputs(self.net, image[None])[0]
         if self.scores:
             outputs = outputs.softmax(dim=0)
@@ -147,21 +150,25 @@ class Paper:
         self.reason.set_text(reason)
         self.shown["sheet"].set_data(1 - grey)
         self.shown["image"].set_data(image[0].numpy())
-        if self.convolution:
-            maps = compute_outputs(self.convolution, image[None])[0]
-            tiles = maps.clamp(min=0).view(5, 4, *maps.shape[1:])
-            self.shown["maps"].set_data(torch.cat(
-                [torch.cat([*row], dim=1) for row in tiles]).numpy())
+        if "maps" in self.shown:
+            self.shown["maps"].set_data(self.compute_maps(image))
         if self.background:  # drawing only what changes is ten times as fast
             self.figure.canvas.restore_region(self.background)
             self.draw_changes()
             self.figure.canvas.blit(self.figure.bbox)
 
+    @torch.no_grad()
+    def compute_maps(self, image):
+        """Returns the maps of the net's first convolution, side by side."""
+        maps = self.net.conv1(image[None].to(device_of(self.net)))
+        return make_grid(maps.clamp(min=0).cpu().movedim(1, 0), 4)[0].numpy()
+
     def keep_background(self, event):
-        """Keeps what does not change, each time the window was drawn anew."""
+        """Keeps what does not change, each time the window is redrawn."""
         self.background = event.canvas.copy_from_bbox(self.figure.bbox)
         self.draw_changes()
 
     def draw_changes(self):
+        """Draws what follows the strokes."""
         for artist in *self.shown.values(), *self.bars, self.reason:
             artist.axes.draw_artist(artist)

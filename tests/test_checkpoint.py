@@ -195,9 +195,9 @@ def test_a_diverged_epoch_is_not_kept(run, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("full, error", [
-    ("log", "No space left on device"), ("disk", "1")])  # a status
-def test_no_epoch_is_lost(run, monkeypatch, capsys, full, error):
+@pytest.mark.parametrize("full, complaint", [
+    ("log", "cannot print: [Errno 28]"), ("disk", "cannot write run.pt:")])
+def test_no_epoch_is_lost(run, monkeypatch, capsys, full, complaint):
     """Not if its line cannot be printed, nor if the next cannot be saved."""
     def write(*args):
         if full == "disk" or "Epoch 2" in args[0]:
@@ -205,13 +205,12 @@ def test_no_epoch_is_lost(run, monkeypatch, capsys, full, error):
 
     run("--epochs", 1)
     place = {"log": (sys.stdout, "write"), "disk": (os, "fsync")}[full]
-    with monkeypatch.context() as patch, pytest.raises(
-            (OSError, SystemExit), match=error):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="1"):
         patch.setattr(*place, write)
         run()
     assert os.listdir() == ["run.pt"]
-    assert full == "log" or capsys.readouterr().err.endswith(
-        ": error: cannot write run.pt: No space left on device\n")
+    line, = capsys.readouterr().err.splitlines()
+    assert f"{complaint} No space left on device" in line
     run()
     done = 2 if full == "log" else 1
     assert f"Resuming run.pt after epoch {done}/2" in capsys.readouterr().out

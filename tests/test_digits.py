@@ -10,12 +10,10 @@ from PIL import Image, ImageDraw
 import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from extras.command_line import WEIGHTS
 from extras.digits import read_digit
-from extras.report.drawn_digits import draw_digits
-from extras.runs import load_weights, save_weights
+from extras.runs import RESULTS, load_weights, save_weights
 
-FINAL = WEIGHTS / "double_fc_dropout-seed0.pt"
+FINAL = RESULTS / "weights" / "double_fc_dropout-seed0.pt"
 FOLDER = Path(__file__).parent / "digits"
 SEVEN = FOLDER / "7.jpg"  # grey, chalk on a board
 
@@ -28,10 +26,9 @@ def net():
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """Ten pictures of the digits from 0 to 9."""
-    return [Image.open(path)
-            for path in draw_digits(tmp_path_factory.mktemp("drawn"))]
+def drawn():
+    """Ten pictures of the digits from 0 to 9, drawn by a program."""
+    return [Image.open(FOLDER / f"{digit}.jpg") for digit in range(10)]
 
 
 @pytest.fixture
@@ -269,7 +266,7 @@ def test_read_with_the_published_weights(capsys, script, kind):
 
 def test_load_and_read_weights_of_your_own(tmp_path, capsys):
     path = str(tmp_path / "own.pt")
-    save_weights(path, convnet.ConvNetSimple())
+    save_weights(convnet.ConvNetSimple(), path)
     convnet.main(["--load", path, "--read", str(SEVEN)])
     probability = capsys.readouterr().out.split("(probability ")[1]
     assert float(probability[:5]) < 0.5  # nothing was learned yet
@@ -296,11 +293,11 @@ def test_one_bad_picture_among_several(tmp_path, capsys):
     (["--read", "x.png", "--test-size", "3"], "leave out --test_size"),
     (["--load", "x.pt", "--save", "y.pt"], "leave out --save"),
     (["--load", "x.pt"], "x.pt"),
-    (["--load", str(SEVEN)], "7.jpg is damaged, or does not hold just"),
-    (["--load", ""], "there is no readable file"),
+    (["--load", str(SEVEN)], "7.jpg is damaged, or not written by --save"),
     (["--load", "", "--epochs", "1"], "leave out --epochs"),
-    (["--load", str(FINAL)], "does not hold the weights of a ConvNetSimple"),
-    (["--net", "2dense", "--read", str(SEVEN)], "2dense are published; name"),
+    (["--load", str(FINAL)], "do not fit a ConvNetSimple: fc1.weight is"),
+    (["--net", "2dense", "--read", str(SEVEN)], "double_fc are published; "),
+    (["--read", str(SEVEN), "--draw"], "--draw: not allowed with"),
     (["--read"], "--read: expected at least one argument")])
 def test_bad_flags(tmp_path, monkeypatch, capsys, arguments, complaint):
     monkeypatch.chdir(tmp_path)

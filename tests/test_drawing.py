@@ -9,16 +9,15 @@ from matplotlib.figure import Figure
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from extras.command_line import WEIGHTS
 from extras.drawing import Paper, draw, draw_seven
-from extras.runs import load_weights
+from extras.runs import RESULTS, load_weights
 
 ONE = (110, 40), (105, 100), (100, 160)
 SEVEN = (60, 45), (140, 42), (95, 160)
 
 
 def load(net, experiment):
-    load_weights(net, WEIGHTS / f"{experiment}-seed0.pt")
+    load_weights(net, RESULTS / "weights" / f"{experiment}-seed0.pt")
     return net
 
 
@@ -60,7 +59,6 @@ def test_the_bars_follow_the_strokes(net, digit, points):
     assert heights(paper).argmax() == digit and heights(paper).max() > 0.9
     assert heights(paper).sum() == pytest.approx(1)
     assert paper.shown["image"].get_array().sum() > 20
-    assert paper.shown["maps"].get_array().shape == (120, 96)
     assert paper.figure.canvas.buffer_rgba().tobytes() != before
 
 
@@ -71,7 +69,18 @@ def test_the_maps_are_of_the_first_convolution(net):
     with torch.no_grad():
         maps = net.conv1(image)[0].clamp(min=0)
     shown = torch.tensor(paper.shown["maps"].get_array())
-    assert torch.allclose(shown[24:48, 48:72], maps[6], atol=1e-6)
+    assert torch.allclose(shown[28:52, 54:78], maps[6], atol=1e-6)
+
+
+def test_a_net_of_your_own():
+    """With a convolution of another size and number of maps."""
+    own = torch.nn.Sequential()
+    own.conv1 = torch.nn.Conv2d(1, 6, 3)
+    own.rest = torch.nn.Sequential(torch.nn.Flatten(),
+                                   torch.nn.Linear(6*26*26, 10))
+    paper = open_paper(own)
+    stroke(paper, SEVEN)
+    assert heights(paper).sum() == pytest.approx(1)
 
 
 def test_a_dense_net_has_no_maps_and_shows_its_outputs():

@@ -10,6 +10,7 @@ published networks are tested, which takes a few minutes.
 import re
 
 from common import get_dataset
+from extras.drawing import draw_seven
 from extras.report import diagrams, figures, pictures, tables
 from extras.report.records import (DOUBLE, FINAL, RECIPES, predictions,
                                    read_records)
@@ -75,7 +76,8 @@ def draw_figures(records, test_data, root):
                 *most_varied_map(net, seven)),
             "shifts": pictures.draw_shifts(five),
             "distortions": pictures.draw_distortions(five),
-            "digits": pictures.draw_digits(photos, net)}
+            "digits": pictures.draw_digits(photos, net),
+            "draw": draw_seven(net)}
 
 
 if __name__ == "__main__":
