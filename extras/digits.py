@@ -3,12 +3,12 @@
     image = read_digit("seven.jpg")  # (1, 28, 28) float32, from 0 to 1
     answers = predict(net, image[None])
 
-On its way a picture is
+A picture becomes, in turn,
 
     grey    (height, width) from 0 (black) to 1; the longer side has 200 pixels
     ink     (height, width) from 0 (paper or board) to 1 (pen or chalk)
-    shapes  (height, width) the number of each pixel's shape, connected ink; or
-            0, where there is none
+    shapes  (height, width) for each pixel, the number of the piece of connected
+            ink that it belongs to, or 0
 """
 
 from itertools import combinations
@@ -28,8 +28,8 @@ def read_digit(path):
     """Returns the digit in a picture file as an image (1, 28, 28).
 
     The picture shows one digit, dark on light or light on dark. Raises OSError
-    if the file cannot be read, FileNotFoundError if there is none; and
-    ValueError, which says what is wrong, if it holds no readable digit.
+    if the file cannot be read, and ValueError, which says why, if it holds no
+    readable digit.
     """
     try:
         return find_digit(read_grey(path))
@@ -62,10 +62,10 @@ def read_grey(path):
             raise ValueError(f"it is damaged ({error})") from error
         upright = ImageOps.exif_transpose(picture)
     deep = upright.mode[0] in "IF"  # more than 8 bits a pixel
-    return stretch(upright) if deep else flatten(upright)
+    return grey_of_deep(upright) if deep else grey_of(upright)
 
 
-def flatten(picture):
+def grey_of(picture):
     """Returns the grey of a picture (PIL) of 8 bits, on black or on white if
     it is transparent: whichever shows more."""
     mode = "RGBA" if picture.has_transparency_data else "L"
@@ -75,7 +75,7 @@ def flatten(picture):
     return max(on_black, on_black + (1 - alpha), key=np.std)
 
 
-def stretch(picture):
+def grey_of_deep(picture):
     """Returns the grey of a picture (PIL) of numbers of any range."""
     grey = np.asarray(picture, dtype=np.float32)
     grey = (grey - grey.min()) / (np.ptp(grey) or 1)
@@ -147,7 +147,7 @@ def find_boxes(shapes):
     return [box for box in ndimage.find_objects(shapes) if box]
 
 
-def measure(box):
+def extent(box):
     """Returns the height and the width of a box."""
     return tuple(side.stop - side.start for side in box)
 
@@ -155,17 +155,17 @@ def measure(box):
 def look_inside(shapes):
     """Returns the shapes inside the longest one, if that surrounds any but
     specks, as a box, a circle or a desk does; and otherwise all."""
-    lengths = [max(measure(box)) for box in find_boxes(shapes)]
+    lengths = [max(extent(box)) for box in find_boxes(shapes)]
     ring = shapes == 1 + np.argmax(lengths)
     inside = np.where(ndimage.binary_fill_holes(ring) & ~ring, shapes, 0)
     tall = [box for box in find_boxes(inside)
-            if max(measure(box)) > 0.15 * max(lengths)]
+            if max(extent(box)) > 0.15 * max(lengths)]
     return inside if tall else shapes
 
 
 def check_lines(shapes):
     """Raises ValueError if shapes touch opposite borders three times each, as
-    ruled lines do, and no digit."""
+    ruled lines do but no digit does."""
     for sides in shapes[:, [0, -1]], shapes[[0, -1]].T:
         touches = np.diff(1 * (sides > 0), axis=0, prepend=0) > 0
         if touches.sum(axis=0).min() > 2:
@@ -177,9 +177,8 @@ def drop_edges(shapes, dark):
     """Returns the shapes without the table's edges: those that touch the
     border, and have nearly all their pixels near it; but all shapes if only
     specks remain."""
-    areas = np.bincount(shapes[dark])
-    near = np.bincount(shapes[dark & margin(dark.shape, 1 / 8)],
-                       minlength=len(areas))
+    areas = count_pixels(shapes, dark)
+    near = count_pixels(shapes, dark & margin(dark.shape, 1 / 8))
     edge = near > 0.85 * areas
     edge &= np.isin(range(len(areas)), shapes[margin(dark.shape, 0)])
     if areas[~edge].max() <= 0.1 * areas.max():
@@ -189,18 +188,23 @@ def drop_edges(shapes, dark):
 
 def drop_specks(shapes, dark):
     """Returns the shapes of at least a tenth of the largest shape's area."""
-    areas = np.bincount(shapes[dark])
+    areas = count_pixels(shapes, dark)
     return shapes * (areas > 0.1 * areas.max())[shapes]
+
+
+def count_pixels(shapes, dark):
+    """Returns the number of each shape's dark pixels; 0 for what is none."""
+    return np.bincount(shapes[dark & (shapes > 0)], minlength=shapes.max() + 1)
 
 
 def check_single(shapes):
     """Raises ValueError if shapes are several digits: if they lie far apart,
     or if two of them are twins. A digit's pieces are neither."""
     boxes = find_boxes(shapes)
-    tallest = max(height for height, _ in map(measure, boxes))
+    tallest = max(height for height, _ in map(extent, boxes))
     wider = ndimage.maximum_filter(shapes, 2 * (tallest // 8) + 1)
     groups = [box for box in find_boxes(find_shapes(wider))
-              if max(measure(box)) > 0.4 * tallest]
+              if max(extent(box)) > 0.4 * tallest]
     if len(groups) > 1 or any(are_twins(*pair, tallest)
                               for pair in combinations(boxes, 2)):
         raise ValueError("it shows several digits; crop it to one, or, if it "
@@ -210,7 +214,7 @@ def check_single(shapes):
 def are_twins(one, other, tallest):
     """Tells whether two boxes are nearly as tall as the tallest, and side by
     side or one above the other, with a gap."""
-    heights, widths = zip(measure(one), measure(other))
+    heights, widths = zip(extent(one), extent(other))
     down, across = (max(a.start, b.start) - min(a.stop, b.stop)
                     for a, b in zip(one, other))  # gaps, or minus overlaps
     gap = 0.08 * tallest
@@ -244,7 +248,7 @@ def set_pen(ink):
     ink = np.pad(ink, SIDE // 10)  # room to grow
     inside, outside = (ndimage.distance_transform_edt(part)
                        for part in (ink > 0.5, ink <= 0.5))
-    pen = 4 * inside[inside > 0].mean() - 2  # the mean is a quarter, and 1/2
+    pen = 4 * inside[inside > 0].mean() - 2  # the mean is pen / 4 + 1/2
     pixel = (max(ink.shape) - 2 * (SIDE // 10)) / 20
     excess = pen - np.clip(pen, PENS[0] * pixel, PENS[1] * pixel)
     return 1.0 * (inside - outside > excess / 2) if excess else ink
@@ -252,6 +256,4 @@ def set_pen(ink):
 
 def crop(ink):
     """Returns the part of the ink that is darker than half."""
-    if not (ink > 0.5).any():
-        raise ValueError("it shows no digit; write a larger one")
     return ink[ndimage.find_objects((ink > 0.5).astype(int))[0]]

@@ -186,6 +186,10 @@ READ = {  # the digit, and a picture of it
     "a narrow 1 fills it": (1, sketch([(8, -5), (4, 67)], size=(13, 62),
                                       pen=8)),
     "in a box": (7, sketch(SMALL, BOX)),
+    "small, in a large box": (7, sketch(
+        [(86, 84), (114, 84), (98, 117)],
+        [(2.7 * x - 35, 2.7 * y - 35) for x, y in BOX], size=(200, 200),
+        pen=4)),
     "in a circle": (7, sketch(SMALL, ring(80, 80)))}
 
 

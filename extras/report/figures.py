@@ -37,8 +37,9 @@ def draw_dots(records):
     figure, axes = draw_axes("", height=0.4 * len(names) + 1.2)
     for row, name in enumerate(names):
         values, recipe = mean_of_last(records[name], 10), RECIPES[name]
-        axes.scatter(values, np.full(len(values), row), s=22, color=SKY,
-                     alpha=0.6, linewidth=0, label="one of our runs")
+        above = np.random.default_rng(0).uniform(0.1, 0.4, len(values))
+        axes.scatter(values, row - above, s=22, color=SKY, alpha=0.6,
+                     linewidth=0, label="one of our runs")
         axes.errorbar(values.mean(), row, xerr=stats.sem(values), color=BLUE,
                       marker="|", markersize=16, capsize=3,
                       label="our mean ± standard error")
@@ -52,7 +53,7 @@ def draw_dots(records):
     axes.set_xticks(ticks := (96.5, 97, 98, 98.5, 99, 99.3, 99.5, 99.6),
                     map(str, ticks))
     axes.set(xlabel="test accuracy (%)", ylim=(len(names) - 0.5, -0.5))
-    axes.set_yticks(range(len(names)), [f"{name} ({len(records[name])})"
+    axes.set_yticks(range(len(names)), [f"{name} (n = {len(records[name])})"
                                         for name in names])
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(*zip(*{label: (handle, label) for handle, label
@@ -75,11 +76,12 @@ def draw_all(records):
     return figure
 
 
-def draw_line(axes, values, colour, label=""):
-    """Draws values by epoch, with a label at their end."""
+def draw_line(axes, values, colour, label, epoch=60):
+    """Draws values by epoch, with a label that begins at one of them."""
     axes.plot(range(1, len(values) + 1), values, colour)
-    axes.annotate(f" {label}", (len(values), values[-10:].mean()),
-                  color=colour, va="center", annotation_clip=False)
+    epoch = min(epoch, len(values))
+    axes.annotate(label, (epoch, values[epoch - 1]), (3, 5), color=colour,
+                  textcoords="offset points", annotation_clip=False)
     axes.set_xlabel("epoch")
 
 
@@ -105,8 +107,8 @@ def draw_loss(records):
                          DISTORTED: PINK}.items():
         kept = [run for run in records[name] if "loss" in run]  # not all have
         loss = np.mean([run["loss"] for run in kept], axis=0)
-        draw_line(above, loss, colour)
-        draw_line(below, accuracies(kept).mean(axis=0), colour, name)
+        draw_line(above, loss, colour, name, epoch=30)
+        draw_line(below, accuracies(kept).mean(axis=0), colour, name, epoch=30)
     ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
     above.set(yscale="log", ylabel="training loss", xlabel="")
     above.set_yticks(ticks, map(str, ticks))

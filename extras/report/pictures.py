@@ -123,11 +123,11 @@ def draw_convolution(image, kernel, feature_map, pooled):
     grid[2].imshow(feature_map.numpy(), "Greys")
     grid[3].imshow(pooled.numpy(), "Greys")
     for axes, title, text in zip(
-            grid, ("image, 28x28", "kernel, 5x5", "feature map, 24x24",
+            grid, ("image, 28x28", "kernel, 5x5", "map, 24x24",
                    "pooled, 12x12"),
             ("a window of 5x5 pixels", "25 weights: purple adds,\norange "
              "subtracts", "products summed, plus bias;\nbelow 0 is white",
-             "the largest of each\n2x2 pixels")):
+             "the largest of each\n2x2 numbers")):
         axes.set(xticks=[], yticks=[], title=title, xlabel=text)
     y, x = divmod(feature_map.argmax().item(), 24)
     draw_square(grid[0], GREEN, x, y, 5)
