@@ -40,8 +40,8 @@ def train_and_test_network(net, num_epochs=60, lr=0.1, wd=0,
                            train_loader=None, test_loader=None,
                            history=None, after_epoch=None, threads=1):
     """Trains net by gradient descent, on MNIST by default, and tests it after
-    every epoch and at the end. Returns the accuracies; see train_network. It
-    takes that many threads of the processor; None keeps torch's setting."""
+    every epoch and at the end. Returns the accuracies; see train_network.
+    Computes with that many threads; None keeps torch's setting."""
     train_loader = get_train_loader() if train_loader is None else train_loader
     test_loader = get_test_loader() if test_loader is None else test_loader
     sgd = PlainSGD(net.parameters(), lr, wd)
@@ -128,7 +128,8 @@ class PlainSGD:
     def __init__(self, parameters, lr, weight_decay=0):
         self.parameters = list(parameters)
         self.lr, self.weight_decay = lr, weight_decay
-        if isinstance(parameters, torch.Tensor) or not self.parameters:
+        if isinstance(parameters, torch.Tensor) or not self.parameters or (
+                not all(map(torch.is_tensor, self.parameters))):
             raise ValueError("parameters must be a list of tensors; a net's "
                              "layers belong in an nn.ModuleList, not a list")
         if not (lr >= 0 and weight_decay >= 0):
@@ -166,8 +167,8 @@ def measure_accuracy(model, data_loader):
             labels = check_labels(labels, len(images)).cpu()
             outputs = compute_outputs(model, images)
             if not ((labels >= 0) & (labels < outputs.shape[1])).all():
-                raise ValueError("labels must be from 0 to "
-                                 f"{outputs.shape[1] - 1}, not {labels}")
+                raise ValueError(f"labels {labels.min()} to {labels.max()} do "
+                                 f"not fit {outputs.shape[1]} outputs")
             correct += (outputs.argmax(dim=1) == labels).sum().item()
             total += len(labels)
     if total == 0:
@@ -188,7 +189,7 @@ def predict(model, images):
 
 def compute_outputs(model, images):
     """Returns model's outputs (B, 10) for images, on the CPU, in evaluation
-    mode and without gradients. Softmax makes probabilities of scores. Raises
+    mode and without gradients. Softmax turns scores into probabilities. Raises
     ValueError if they are not a row for each image, or contain nan."""
     with testing(model):  # 250 at a time take half as long as 1,000
         outputs = torch.cat([model(part.to(device_of(model))).cpu()
@@ -216,8 +217,7 @@ def testing(model):
 
 
 def check_labels(labels, count):
-    """Returns labels (count,) as int64; ValueError for any other shape, and
-    for all but integers."""
+    """Returns labels (count,) as int64; ValueError if they cannot be."""
     if (not isinstance(labels, torch.Tensor) or labels.is_floating_point()
             or labels.shape != (count,)):
         raise ValueError(f"labels must be integers of shape ({count},), as "
@@ -236,7 +236,7 @@ def get_dataset(root=DATA, train=True, transform=ToTensor(), download=True):
     """Returns MNIST, whose items are (image (1, 28, 28), label int).
 
     A transform of your own gets a PIL image. Raises RuntimeError if a file is
-    damaged or missing and can be neither unpacked nor downloaded.
+    damaged and its archive not whole, or missing and not to be downloaded.
     """
     root = Path(root).expanduser()
     raw = root / "MNIST" / "raw"
@@ -252,7 +252,7 @@ def get_dataset(root=DATA, train=True, transform=ToTensor(), download=True):
 
 def repair_files(raw):
     """Unpacks missing and damaged files, each whole or not at all; torchvision
-    only looks whether they exist."""
+    checks only that they exist."""
     old = raw.parent / "processed"
     if old.exists():
         raise RuntimeError(f"an older torchvision wrote {old}, which would be "
@@ -266,7 +266,7 @@ def repair_files(raw):
                 extract_archive(raw / archive, folder)
                 Path(folder, file.name).replace(file)
         elif file.exists():
-            raise RuntimeError(f"{file} is damaged, and so is its archive")
+            raise RuntimeError(f"{file} is damaged, its archive not whole")
 
 
 UNPACKED_MD5 = (  # in the order of MNIST.resources, which has the archives'
@@ -348,7 +348,7 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
     Takes any map-style dataset. MNIST, FashionMNIST and KMNIST with ToTensor,
     and a Subset of them, as they are now, get a fast loader; all others get
     torch's DataLoader. With shuffle, each epoch draws a new order from torch's
-    global random generator; the two loaders draw different ones.
+    global random generator; the two kinds draw different ones from a seed.
     """
     found = find_images(dataset)
     if found is None:

@@ -6,7 +6,8 @@ With seed 0, training the first of them ends with
 
 A 5x5 convolution removes four rows and columns; 2x2 pooling halves the rest.
 Pooling comes before the activation, as in Nielsen's code. For activations that
-never decrease the result is the same, and there are fewer to compute.
+never decrease (so not for GELU or SiLU) the result is the same, and there are
+fewer to compute.
 
 The layout channels_last only makes the nets faster. It asks one thing of an
 edit: to flatten maps, write x.flatten(1), as x.view fails.
@@ -36,7 +37,7 @@ class ConvNetSimple(nn.Module):
 
 class ConvNetTwoConvLayers(nn.Module):
     """Two convolutions and one hidden layer; 85,670 parameters."""
-    act = staticmethod(sigmoid)
+    act = staticmethod(sigmoid)  # without staticmethod, act would get self
 
     def __init__(self):
         super().__init__()
@@ -102,7 +103,9 @@ class ConvNetTwoConvTwoDenseLayersWithDropout(ConvNetTwoConvTwoDenseLayers):
         return self.out(self.dropout3(x))                # (N, 10)
 
 
-EXPERIMENTS = {  # epochs, learning rate, weight decay, extended data
+# What the command line trains: epochs, learning rate, weight decay, extended
+# data. train_and_test_network has defaults of its own
+EXPERIMENTS = {
     "basic_conv": Recipe(
         ConvNetSimple, 60, 0.1, 0, False, nielsen=98.78, article=98.97),
     "dbl_conv": Recipe(

@@ -44,7 +44,9 @@ def mean_squared_error(outputs, labels):
     return mse_loss(outputs, one_hot(labels, 10).to(outputs.dtype))
 
 
-EXPERIMENTS = {  # epochs, learning rate, weight decay, extended data
+# What the command line trains: epochs, learning rate, weight decay, extended
+# data. train_and_test_network has defaults of its own
+EXPERIMENTS = {
     "dense": Recipe(Net, 30, 3.0, 0, False, loss_function=mean_squared_error,
                     scores=False, nielsen=96.59, article=97.85),
     "shallow": Recipe(ShallowNet, 60, 0.1, 0, False, nielsen=97.80),

@@ -1,2 +1,3 @@
-"""What the article does not have: the command line, the files of a run, the
-reader of pictures, and distorted training images."""
+"""What the article does not have: the command line, the files of a run, their
+comparison, the reader of pictures, the window to draw in, distorted training
+images, the benchmark, and the report."""

@@ -3,8 +3,8 @@
     python -m extras.benchmark > results/speed/cpu.md
     python -m extras.report
 
-On a machine with a GPU, call the file gpu.md; the second line puts it into
-docs/results.md.
+On a machine with a GPU, call the file gpu.md. The second line puts that file,
+and only that, into docs/results.md.
 
 The original pipeline is the article's: torchvision's MNIST with ToTensor, a
 shuffled DataLoader of ten, the default memory layout, nn.Dropout, and
@@ -112,7 +112,7 @@ def take_turns(rounds, *functions):
     return [1000 * statistics.median(column) for column in zip(*results)]
 
 
-def at(place, function, net=None):
+def run_at(place, function, net=None):
     """Returns a function that calls the given one at one of the places, with
     the net moved there."""
     _, device, threads = place
@@ -129,13 +129,13 @@ def print_row(what, options, *sides):
     """Prints a line of the table: the times in ms of the article's side and of
     ours, each (function, net), and their ratio, at each place."""
     times = take_turns(options.rounds, *[
-        at(place, *side) for place in options.places for side in sides])
-    cells = [f"{rounded(old)} | {rounded(new)} | {old / new:.2f}"
+        run_at(place, *side) for place in options.places for side in sides])
+    cells = [f"{milliseconds(old)} | {milliseconds(new)} | {old / new:.2f}"
              for old, new in zip(times[::2], times[1::2])]
     print(f"| {what} | {' | '.join(cells)} |", flush=True)
 
 
-def rounded(time):
+def milliseconds(time):
     """Returns a time in ms, without decimals if it is long."""
     return f"{time:.{0 if time >= 100 else 3}f}"
 
@@ -164,7 +164,7 @@ def compare_tests(name, recipe, loaders, options):
               (lambda: seconds(common.test_network, new, loaders[1]), new))
 
 
-def processors(places):
+def measured(places):
     """Returns the names of all that was measured."""
     return " and ".join(dict.fromkeys(
         processor(device) for _, device, _ in places))
@@ -201,7 +201,7 @@ def main(argv=None):
     torch.manual_seed(0)
     common.get_dataset()  # unpacks it, which the original does not
     print_table(options)
-    print(f"\nMeasured on {processors(options.places)}, torch "
+    print(f"\nMeasured on {measured(options.places)}, torch "
           f"{torch.__version__}: medians of {options.rounds} rounds, of "
           f"{options.steps} steps each in training.")
 

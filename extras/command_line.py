@@ -22,9 +22,9 @@ from common import (TEST_BATCH_SIZE, compute_outputs, get_dataset,
                     train_and_test_network)
 from extras.digits import read_digit
 from extras.distortions import get_distorted_loader
-from extras.runs import (CHANCE, RECIPE, RESULTS, check_writable, describe_run,
-                         load_weights, resume, save_checkpoint, save_weights,
-                         write_record)
+from extras.runs import (CHANCE, RECIPE, check_writable, describe_run,
+                         find_weights, load_weights, resume, save_checkpoint,
+                         save_weights, write_record)
 
 NUMBERS = {  # name: (type, least, most, help)
     "epochs": (int, 1, 10**9, "passes over the training images"),
@@ -55,7 +55,7 @@ def run_command_line(description, nets, experiments, read_with, argv=None):
     args = parser.parse_args(argv if argv is None else map(str, argv))
     threads = torch.get_num_threads()
     try:
-        with ending(parser, 2, ValueError):
+        with exit_on(parser, 2, ValueError):
             recipe = complete_flags(args, nets, experiments, read_with)
         torch.set_num_threads(args.threads)
         if args.draw:
@@ -67,9 +67,9 @@ def run_command_line(description, nets, experiments, read_with, argv=None):
         else:
             train(parser, args, recipe)
     except OSError as error:
-        if error.errno != errno.ENOSPC:  # raised in a net or a loss
+        if error.errno not in (errno.ENOSPC, errno.EPIPE):  # of print
             raise
-        parser.exit(1, f"{parser.prog}: error: cannot print: {error}\n")
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"\n{parser.prog}: interrupted{what_is_kept(args)}\n")
     finally:
@@ -77,9 +77,8 @@ def run_command_line(description, nets, experiments, read_with, argv=None):
 
 
 @contextmanager
-def ending(parser, status, *errors):
-    """Ends the program with a status and one line for errors of these kinds.
-    """
+def exit_on(parser, status, *errors):
+    """Exits with a status and one line on errors of these kinds."""
     try:
         yield
     except errors as error:
@@ -96,8 +95,9 @@ def train(parser, args, recipe):
     print(f"{recipe.net_class.__name__}, " + ", ".join(
         f"{name} {decimal(value)}" for name, value in settings.items()),
         flush=True)
-    with ending(parser, 2, RuntimeError):
-        loaders = make_train_loader(args), make_test_loader(args)
+    with exit_on(parser, 2, RuntimeError):
+        get_dataset()  # what fails after this is not the data's fault
+    loaders = make_train_loader(args), make_test_loader(args)
     torch.manual_seed(args.seed)
     net, history = recipe.net_class().to(args.device), {}
     after_epoch = None
@@ -106,9 +106,9 @@ def train(parser, args, recipe):
         resume_run(parser, args, net, run, history)
 
         def after_epoch():
-            with ending(parser, 1, OSError):
+            with exit_on(parser, 1, OSError):
                 save_checkpoint(net, args.checkpoint, run, history)
-    with ending(parser, 1, FloatingPointError, MemoryError,
+    with exit_on(parser, 1, FloatingPointError, MemoryError,
                 torch.OutOfMemoryError):
         train_and_test_network(net, args.epochs, args.lr, args.wd,
                                recipe.loss_function, *loaders, history,
@@ -121,7 +121,7 @@ def train(parser, args, recipe):
 
 def resume_run(parser, args, net, run, history):
     """Resumes the run of a checkpoint, if it exists."""
-    with ending(parser, 2, OSError, ValueError):
+    with exit_on(parser, 2, OSError, ValueError):
         resume(net, args.checkpoint, run, args.epochs, history)
     if history:
         print(f"Resuming {args.checkpoint} after epoch "
@@ -131,12 +131,13 @@ def resume_run(parser, args, net, run, history):
 def write_files(parser, args, net, settings, history):
     """Writes the files that args name; if one fails, still the other."""
     failures = []
-    for path, write, *content in ((args.save, save_weights),
-                                  (args.record, write_record, settings,
-                                   history)):
+    writers = [(args.save, lambda: save_weights(net, args.save)),
+               (args.record, lambda: write_record(net, args.record, settings,
+                                                  history))]
+    for path, write in writers:
         try:
             if path:
-                write(net, path, *content)
+                write()
         except OSError as error:
             failures.append(str(error))
     if failures:
@@ -146,17 +147,18 @@ def write_files(parser, args, net, settings, history):
 def test_weights(parser, args, recipe):
     """Tests saved weights."""
     net = recipe.net_class()
-    with ending(parser, 2, OSError, RuntimeError, ValueError):
+    with exit_on(parser, 2, OSError, ValueError):
         load_weights(net, args.load)
-        loader = make_test_loader(args)
-    test_network(net.to(args.device), loader)
+    with exit_on(parser, 2, RuntimeError):
+        get_dataset()
+    test_network(net.to(args.device), make_test_loader(args))
 
 
 def read_pictures(parser, args, recipe):
     """Prints the digit in each picture, and how sure the net is; ends with
     status 2 if one cannot be read."""
     net, failed = recipe.net_class(), False
-    with ending(parser, 2, OSError, ValueError):
+    with exit_on(parser, 2, OSError, ValueError):
         load_weights(net, args.load)
     net.to(args.device)
     for path in args.read:
@@ -179,10 +181,11 @@ def read_pictures(parser, args, recipe):
 
 def open_drawing(parser, args, recipe):
     """Opens a window in which to draw digits for a net."""
-    from extras.drawing import draw  # Matplotlib, which nothing else needs
+    from extras.drawing import ScreenError, draw  # only now: Matplotlib
     net = recipe.net_class()
-    with ending(parser, 2, OSError, ValueError):
+    with exit_on(parser, 2, OSError, ValueError):
         load_weights(net, args.load)
+    with exit_on(parser, 2, ScreenError):
         draw(net.to(args.device), recipe.scores)
 
 
@@ -200,7 +203,7 @@ def make_train_loader(args):
 
 
 def what_is_kept(args):
-    """Returns what becomes of the epochs before an interrupt, in words."""
+    """Returns what an interrupted user can do, in words."""
     if args.load is not None:
         return ""
     if args.checkpoint:
@@ -292,6 +295,9 @@ def complete_flags(args, nets, experiments, read_with):
         read_with if published else [*nets.values()][0])
     if published:
         args.load = find_weights(name)
+        if args.load is None:
+            raise ValueError(f"no weights of {name} are published; name a "
+                             "file of yours with --load")
     given = [flag for flag in TRAINING if getattr(args, flag) is not None]
     if args.load is not None and given:
         raise ValueError("--load, --read and --draw do not train; leave out --"
@@ -299,22 +305,15 @@ def complete_flags(args, nets, experiments, read_with):
     if asks and args.test_size is not None:
         raise ValueError("--read and --draw test nothing; leave out "
                          "--test_size")
-    for flag, value in {**DEFAULTS, **experiments[name]._asdict()}.items():
-        if getattr(args, flag, 0) is None:
+    recipe = experiments[name]
+    defaults = {flag: getattr(recipe, flag) for flag in RECIPE} | DEFAULTS
+    for flag, value in defaults.items():
+        if getattr(args, flag) is None:
             setattr(args, flag, value)
     check_numbers(args)
     check_files(args)
     check_device(args.device)
-    return experiments[name]
-
-
-def find_weights(experiment):
-    """Returns the path of an experiment's published weights."""
-    paths = sorted((RESULTS / "weights").glob(f"{experiment}-seed*.pt"))
-    if not paths:
-        raise ValueError(f"no weights of {experiment} are published; name a "
-                         "file of yours with --load")
-    return paths[0]
+    return recipe
 
 
 def check_numbers(args):

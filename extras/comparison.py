@@ -53,7 +53,8 @@ def accuracies(runs):
     are not a list of runs with the same number of epochs."""
     try:
         tests = np.array([run["test_accuracy"] for run in runs], dtype=float)
-        n, epochs = tests.shape
+        if tests.ndim != 2:
+            raise ValueError(f"accuracies of shape {tests.shape}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError("runs must be a list of records, as read_runs "
                          "returns them, or of histories of train_network, all "
@@ -114,6 +115,7 @@ def compare_runs(before, after, epochs=10):
     if n < 2 or np.ptp(before) == np.ptp(after) == 0:
         return Difference(points, np.nan, np.nan)
     error = np.hypot(stats.sem(before), stats.sem(after))
+    # stats.ttest_ind would warn of runs that all agree
     welch = stats.ttest_ind_from_stats(
         before.mean(), before.std(ddof=1), len(before),
         after.mean(), after.std(ddof=1), len(after), equal_var=False)
@@ -121,7 +123,8 @@ def compare_runs(before, after, epochs=10):
 
 
 def vote(predictions):
-    """Returns the most frequent answers (images,) int64 of nets' answers
-    (nets, images) int64; ties go to the smallest digit."""
+    """Returns the most frequent answers (images,) int64 of the answers of
+    several nets, each (images,) int64; ties go to the smallest digit."""
     # argmax takes the first of equals; torch.mode may not, on a GPU
-    return one_hot(torch.as_tensor(predictions), 10).sum(0).argmax(1)
+    answers = torch.stack([torch.as_tensor(row) for row in predictions])
+    return one_hot(answers, 10).sum(0).argmax(1)

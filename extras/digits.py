@@ -7,8 +7,8 @@ A picture becomes, in turn,
 
     grey    (height, width) from 0 (black) to 1; the longer side has 200 pixels
     ink     (height, width) from 0 (paper or board) to 1 (pen or chalk)
-    shapes  (height, width) for each pixel, the number of the piece of connected
-            ink that it belongs to, or 0
+    shapes  (height, width) for each pixel, the number of the piece of
+            connected ink that it belongs to, or 0
 """
 
 from itertools import combinations

@@ -4,8 +4,8 @@
     draw(net)
 
 Draw with the mouse; the button, or the key c, clears the paper. Beside it are
-the image that the net sees, its ten outputs, and, if it begins with a
-convolution, the maps of that.
+the image that the net sees, its ten outputs, and the maps of its first
+convolution, if it has one.
 """
 
 from textwrap import fill
@@ -15,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.widgets import Button
 from PIL import Image, ImageDraw
+from torch import nn
 from torchvision.utils import make_grid
 
 from common import IMAGE_WIDTH, compute_outputs, device_of
@@ -26,20 +27,24 @@ BLANK = torch.zeros(1, IMAGE_WIDTH, IMAGE_WIDTH)
 
 
 def draw(net, scores=True):
-    """Opens a window in which to draw for a net, until it is closed. Its
-    outputs become probabilities if they are scores. Raises ValueError if no
-    window can be opened."""
+    """Opens a window in which to draw for a net, and returns its Paper, which
+    must be kept in interactive mode. Its outputs become probabilities if they
+    are scores. Raises ScreenError if no window can be opened."""
     from matplotlib import pyplot  # which looks for a screen
     with pyplot.rc_context({"toolbar": "None"}):
         figure = pyplot.figure(figsize=(10, 4.6))
     if figure.canvas.required_interactive_framework is None:
         pyplot.close(figure)
-        raise ValueError(
+        raise ScreenError(
             "no window can be opened: it needs a screen, and a toolkit such "
             "as tkinter (on Debian or Ubuntu, apt install python3-tk)")
     paper = Paper(figure, net, scores)
     pyplot.show()
     return paper
+
+
+class ScreenError(Exception):
+    """There is no screen, or nothing that opens windows on it."""
 
 
 def draw_seven(net):
@@ -60,9 +65,11 @@ class Paper:
     """
     def __init__(self, figure, net, scores=True):
         self.figure, self.net, self.scores = figure, net, scores
+        self.convolution = next((layer for layer in net.modules()
+                                 if isinstance(layer, nn.Conv2d)), None)
         figure.set_facecolor("0.9")
         figure.set_layout_engine("constrained", rect=(0, 0.1, 1, 0.9))
-        maps = ["maps"] if hasattr(net, "conv1") else []
+        maps = ["maps"] if self.convolution else []
         self.axes = figure.subplot_mosaic(
             [["sheet", "image", *maps], ["sheet", "bars", *maps]],
             width_ratios=(2, 1, 1.6)[:2 + len(maps)])
@@ -160,7 +167,7 @@ class Paper:
     @torch.no_grad()
     def compute_maps(self, image):
         """Returns the maps of the net's first convolution, side by side."""
-        maps = self.net.conv1(image[None].to(device_of(self.net)))
+        maps = self.convolution(image[None].to(device_of(self.net)))
         return make_grid(maps.clamp(min=0).cpu().movedim(1, 0), 4)[0].numpy()
 
     def keep_background(self, event):
@@ -169,6 +176,6 @@ class Paper:
         self.draw_changes()
 
     def draw_changes(self):
-        """Draws what follows the strokes."""
+        """Draws all that update changes."""
         for artist in *self.shown.values(), *self.bars, self.reason:
             artist.axes.draw_artist(artist)

@@ -54,6 +54,11 @@ def load_weights(net, path):
     net.load_state_dict(weights)
 
 
+def find_weights(experiment, folder=RESULTS / "weights"):
+    """Returns the path of an experiment's published weights, or None."""
+    return min(folder.glob(f"{experiment}-seed*.pt"), default=None)
+
+
 def describe_content(content):
     """Returns the keys of a dict, or the type of anything else, in words."""
     if isinstance(content, dict):
@@ -73,16 +78,16 @@ def check_fit(path, weights, net):
                 if any("_orig_mod." in misfit for misfit in misfits) else
                 "load them into the net that they were saved from (on the "
                 "command line, name it with --net or --experiment)")
+        more = f" (and {len(misfits) - 1} more)" * (len(misfits) > 1)
         raise ValueError(f"the weights in {path} do not fit a "
-                         f"{type(net).__name__}: {misfits[0]} (and "
-                         f"{len(misfits) - 1} more); {hint}")
+                         f"{type(net).__name__}: {misfits[0]}{more}; {hint}")
     for name, value in weights.items():
         if not value.isfinite().all():
             raise ValueError(f"{path} holds nan or infinite weights in {name}")
 
 
 def shape_of(weights, name):
-    """Returns the shape of a state_dict's tensor, in words."""
+    """Returns the shape of a state_dict's tensor, or "missing"."""
     return tuple(weights[name].shape) if name in weights else "missing"
 
 
@@ -148,13 +153,16 @@ def describe_run(net, settings, loss_function):
 
 def describe(part):
     """Returns the settings of a net or of a loss function, and its code: for
-    a module, that of its class and its bases below nn.Module."""
+    a module, that of its class, its layers' and their bases, if not torch's.
+    """
     settings = {name: value for name, value in vars(part).items()
                 if not name.startswith("_")}
     text = re.sub(" at 0x[0-9a-f]+", "", f"{part} {settings}")
-    kinds = [part] if inspect.isfunction(part) else [
-        kind for kind in type(part).mro()
-        if issubclass(kind, nn.Module) and kind is not nn.Module]
+    modules = part.modules() if isinstance(part, nn.Module) else []
+    kinds = [part] if inspect.isfunction(part) else dict.fromkeys(
+        kind for module in modules for kind in type(module).mro()
+        if issubclass(kind, nn.Module)
+        and not kind.__module__.startswith("torch."))
     return "\n".join([text, *map(inspect.getsource, kinds)])
 
 
@@ -241,7 +249,7 @@ def check_writable(path):
             raise OSError("it is not a file")
         with TemporaryDirectory(suffix=".tmp", dir=file.parent) as folder:
             Path(folder, file.name).touch()
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # of resolve, too
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot write {path}: {reason}") from error
 

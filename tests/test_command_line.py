@@ -212,7 +212,7 @@ def test_damaged_data(monkeypatch, refused):
     monkeypatch.setattr(command_line, "get_dataset", common.get_dataset)
     monkeypatch.setattr(common, "check_integrity", lambda *args: False)
     for flags in [], ["--load", "net.pt"]:
-        assert "is damaged, and so is its archive" in refused(2, dense, *flags)
+        assert "is damaged, its archive not whole" in refused(2, dense, *flags)
 
 
 @pytest.mark.parametrize("full, left", [
@@ -259,6 +259,17 @@ def test_an_error_of_ones_own(monkeypatch, capsys, place, argv, error,
     names = {entry.name for entry in caught.traceback}
     assert (place if place == "forward" else "train_epoch") in names
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("argv", [SMOKE, ["--load", "net.pt"]])
+def test_an_error_in_ones_own_loader(monkeypatch, argv):
+    def load(*args):
+        raise RuntimeError("mine")
+
+    runs.save_weights(dense.Net(), "net.pt")
+    monkeypatch.setattr(command_line, "make_test_loader", load)
+    with pytest.raises(RuntimeError, match="mine"):
+        dense.main(argv)
 
 
 # Reading, and imports

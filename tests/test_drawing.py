@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from extras.drawing import Paper, draw, draw_seven
+from extras.drawing import Paper, ScreenError, draw, draw_seven
 from extras.runs import RESULTS, load_weights
 
 ONE = (110, 40), (105, 100), (100, 160)
@@ -133,7 +133,7 @@ def test_the_example_shows_a_seven(net):
 
 def test_without_a_screen(net):
     pyplot.switch_backend("agg")
-    with pytest.raises(ValueError, match="needs a screen.*python3-tk"):
+    with pytest.raises(ScreenError, match="needs a screen.*python3-tk"):
         draw(net)
 
 

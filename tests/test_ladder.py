@@ -12,7 +12,7 @@ from torch import nn
 import backprop_manual_calculation as manual
 import pytorch_mnist_convnet
 import pytorch_mnist_dense
-from extras.report import diagrams, pictures
+from extras.report import diagrams
 from extras.runs import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,27 +143,6 @@ def test_a_structure_has_the_sizes_and_parameters_of_its_layers(name):
         "dense": [], "basic_conv": ["20 maps 24x24", "20 maps 12x12"]}.get(
             name, ["20 maps 24x24", "20 maps 12x12", "40 maps 8x8",
                    "40 maps 4x4"])
-
-
-def test_slopes_of_the_units_are_autograds():
-    for axes, function in zip(diagrams.draw_activation_functions().axes,
-                              (torch.sigmoid, torch.relu)):
-        output, slope = axes.get_lines()
-        z = torch.tensor(output.get_xdata(), requires_grad=True)
-        function(z).sum().backward()
-        assert torch.equal(z, torch.tensor(slope.get_xdata()))
-        drawn = torch.tensor(slope.get_ydata())
-        kept = ~drawn.isnan()
-        assert torch.allclose(drawn[kept], z.grad[kept]) and (~kept).sum() < 2
-        assert torch.allclose(torch.tensor(output.get_ydata()), function(z))
-
-
-def test_shifts_are_those_of_the_extended_data(train_data):
-    image = train_data[0][0]
-    *_, up, down = pictures.draw_shifts(image).axes
-    assert [up.get_title(), down.get_title()] == ["shift_up", "shift_down"]
-    shown = torch.tensor(down.images[0].get_array())
-    assert torch.equal(shown[1:], image[0, :-1]) and (shown[0] == 0).all()
 
 
 def test_dropout_is_drawn_as_the_session_has_it(test_data):

@@ -109,7 +109,8 @@ def test_what_is_not_a_record(path, content, words):
 
 def test_a_record_with_a_byte_order_mark(path):
     """As some editors add it."""
-    path.write_text('{"net": "Ü", "seed": 1, "test_accuracy": 3}', "utf-8-sig")
+    record = '{"net": "Ü", "seed": 1, "test_accuracy": 3}'
+    path.write_text(record, "utf-8-sig")
     assert runs.read_record(path)["net"] == "Ü"
 
 

@@ -55,7 +55,7 @@ def draw_figures(records, test_data, root):
     net = load_net(FINAL, root / "results" / "weights" / f"{FINAL}-seed0.pt")
     answers, seven = predictions(records[FINAL])[0], test_data[0][0]
     five = get_dataset()[0][0]
-    photos = [root / "tests" / "digits" / f"{n}.jpg" for n in range(10)]
+    paths = [root / "tests" / "digits" / f"{n}.jpg" for n in range(10)]
     return {"dots": figures.draw_dots(records),
             "all": figures.draw_all(records),
             "final": figures.draw_final(records),
@@ -76,7 +76,7 @@ def draw_figures(records, test_data, root):
                 *most_varied_map(net, seven)),
             "shifts": pictures.draw_shifts(five),
             "distortions": pictures.draw_distortions(five),
-            "digits": pictures.draw_digits(photos, net),
+            "digits": pictures.draw_digits(paths, net),
             "draw": draw_seven(net)}
 
 

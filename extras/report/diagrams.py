@@ -143,7 +143,7 @@ def draw_dropout(net, image, label):
     with torch.random.fork_rng([]), torch.no_grad():
         torch.manual_seed(2)
         asked = net.train()(image.expand(8, 1, 28, 28)).softmax(dim=1)
-    off, = compute_outputs(net.eval(), image[None]).softmax(dim=1)
+    off, = compute_outputs(net, image[None]).softmax(dim=1)
     figure = Figure(figsize=(9, 3), layout="constrained")
     panels = figure.subplot_mosaic([["image", *"0123", "off"],
                                     ["image", *"4567", "off"]],

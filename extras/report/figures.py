@@ -121,7 +121,7 @@ def draw_loss(records):
 
 
 def png(figure):
-    """Returns a figure as the bytes of a PNG, the same in all versions."""
+    """Returns a figure as a PNG, without Matplotlib's version in it."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()

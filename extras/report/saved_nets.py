@@ -6,9 +6,10 @@ import torch
 from torch.nn.functional import max_pool2d
 
 from common import (SHIFTS, TEST_BATCH_SIZE, compute_outputs, get_dataset,
-                    get_loader, get_test_loader, identity, predict)
+                    get_loader, get_test_loader, identity,
+                    measure_accuracy)
 from extras.report.records import RECIPES, STRONG_DECAY
-from extras.runs import load_weights
+from extras.runs import find_weights, load_weights
 
 
 def load_net(experiment, path):
@@ -25,7 +26,7 @@ def measure_shifts(folder):
     return {name: shift_accuracies(load_net(name, path), test_loader,
                                    train_loader)
             for name in RECIPES if name != STRONG_DECAY
-            if (path := min(folder.glob(f"{name}-seed*.pt"), default=None))}
+            if (path := find_weights(name, folder))}
 
 
 def shift_accuracies(net, test_loader, train_loader):
@@ -39,20 +40,18 @@ def shift_accuracies(net, test_loader, train_loader):
 
 def percent_right(net, loader, shift=identity, pixels=1):
     """Returns a net's accuracy in per cent on images that are shifted."""
-    right = []
-    for images, labels in loader:
+    def move(images, labels):
         for _ in range(pixels):
             images = shift(images)
-        right.append(predict(net, images) == labels)
-    return 100 * torch.cat(right).double().mean().item()
+        return images, labels
+    return 100 * measure_accuracy(net, (move(*batch) for batch in loader))
 
 
 @torch.no_grad()
 def compute_activations(net, image):
     """Returns [(name, arrays (n, height, width))] of an image and what the
-    layers of the final net make of it, and the probabilities (10,); computed
-    in float64, so that all processors draw the same pixels."""
-    net, x = deepcopy(net).double(), image.double()[None]
+    layers of the final net make of it, and the probabilities (10,)."""
+    net, x = deepcopy(net).double(), image.double()[None]  # the same anywhere
     probabilities = compute_outputs(net, x)[0].softmax(dim=0)
     stages = [("image", x[0])]
     for name in "conv1", "conv2":
@@ -69,9 +68,7 @@ def compute_activations(net, image):
 
 def most_varied_map(net, image):
     """Returns an image (28, 28), the kernel of the first convolution whose map
-    of it varies most (5, 5), that map (24, 24), and the pooled map (12, 12).
-    """
-    stages, _ = compute_activations(net, image)
-    (_, image), (_, maps), (_, pooled), *_ = stages
+    of it varies most, that map (24, 24), and the pooled map (12, 12)."""
+    (_, image), (_, maps), (_, pooled), *_ = compute_activations(net, image)[0]
     k = maps.flatten(1).std(dim=1).argmax()
     return image[0], net.conv1.weight.detach()[k, 0], maps[k], pooled[k]

@@ -184,8 +184,8 @@ def votes_table(records, labels):
 
 def shifts_table(shifts):
     """Returns the table of what saved_nets.measure_shifts has measured."""
-    rows = [[name, *(f"{accuracy:.2f}" for accuracy in accuracies)]
-            for name, accuracies in shifts.items()]
+    rows = [[name, *(f"{number:.2f}" for number in measured)]
+            for name, measured in shifts.items()]
     return table(("network", "test images", "shifted by 1 pixel",
                   "shifted by 2 pixels", "training images"), rows)
 
