@@ -19,6 +19,8 @@ import statistics
 import time
 
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
@@ -27,6 +29,7 @@ from torchvision.transforms import ToTensor
 import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
+from extras.drawing import Paper
 from extras.runs import processor
 
 
@@ -164,6 +167,19 @@ def compare_tests(name, recipe, loaders, options):
               (lambda: seconds(common.test_network, new, loaders[1]), new))
 
 
+def follow_strokes(rounds):
+    """Prints how long the drawing window takes to follow the mouse."""
+    torch.set_num_threads(1)
+    net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout()
+    canvas = FigureCanvasAgg(Figure(figsize=(10, 4.6)))
+    paper = Paper(canvas.figure, net)
+    canvas.draw()
+    paper.pen = 60, 45
+    paper.draw_line((140, 42))
+    time, = take_turns(10 * rounds, lambda: seconds(paper.update))
+    print(f"\nThe drawing window follows the mouse in {time:.0f} ms.")
+
+
 def measured(places):
     """Returns the names of all that was measured."""
     return " and ".join(dict.fromkeys(
@@ -201,6 +217,7 @@ def main(argv=None):
     torch.manual_seed(0)
     common.get_dataset()  # unpacks it, which the original does not
     print_table(options)
+    follow_strokes(options.rounds)
     print(f"\nMeasured on {measured(options.places)}, torch "
           f"{torch.__version__}: medians of {options.rounds} rounds, of "
           f"{options.steps} steps each in training.")

@@ -18,5 +18,6 @@ def test_it_runs(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert sum(": a step" in line for line in lines) == 7
     assert sum(": a test of 50 images" in line for line in lines) == 7
+    assert any("window follows the mouse in" in line for line in lines)
     columns = {line.count("|") for line in lines if line.startswith("|")}
     assert columns == {2 + 3 * len(benchmark.places())}
