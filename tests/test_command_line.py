@@ -316,7 +316,6 @@ import_quietly("extras.command_line")
 main(["--read", {str(SEVEN)!r}])
 for name in "scipy.stats", "matplotlib", "extras.comparison", "extras.report":
     assert name not in sys.modules, name
-import_quietly("extras.comparison", "extras.benchmark", "extras.report.tables")
 """
 
 
