@@ -171,7 +171,7 @@ def follow_strokes(rounds):
     """Prints how long the drawing window takes to follow the mouse."""
     torch.set_num_threads(1)
     net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout()
-    canvas = FigureCanvasAgg(Figure(figsize=(10, 4.6)))
+    canvas = FigureCanvasAgg(Figure(figsize=(8, 3.7)))
     paper = Paper(canvas.figure, net)
     canvas.draw()
     paper.pen = 60, 45

@@ -32,7 +32,7 @@ def draw(net, scores=True):
     are scores. Raises ScreenError if no window can be opened."""
     from matplotlib import pyplot  # which looks for a screen
     with pyplot.rc_context({"toolbar": "None"}):
-        figure = pyplot.figure(figsize=(10, 4.6))
+        figure = pyplot.figure(figsize=(8, 3.7))
     if figure.canvas.required_interactive_framework is None:
         pyplot.close(figure)
         raise ScreenError(
@@ -49,7 +49,7 @@ class ScreenError(Exception):
 
 def draw_seven(net):
     """Returns a figure of the window with a seven in it."""
-    paper = Paper(Figure(figsize=(10, 4.6)), net)
+    paper = Paper(Figure(figsize=(8, 3.7)), net)
     paper.pen = SEVEN[0]
     for point in SEVEN:
         paper.draw_line(point)

@@ -28,7 +28,7 @@ def net():
 
 
 def open_paper(net, **options):
-    paper = Paper(FigureCanvasAgg(Figure(figsize=(10, 4.6))).figure, net,
+    paper = Paper(FigureCanvasAgg(Figure(figsize=(8, 3.7))).figure, net,
                   **options)
     paper.figure.canvas.draw()
     return paper
