@@ -96,7 +96,7 @@ def train(parser, args, recipe):
         f"{name} {decimal(value)}" for name, value in settings.items()),
         flush=True)
     with exit_on(parser, 2, RuntimeError):
-        get_dataset()  # what fails after this is not the data's fault
+        get_dataset(train=False)  # checks the files of both sets
     loaders = make_train_loader(args), make_test_loader(args)
     torch.manual_seed(args.seed)
     net, history = recipe.net_class().to(args.device), {}
@@ -150,7 +150,7 @@ def test_weights(parser, args, recipe):
     with exit_on(parser, 2, OSError, ValueError):
         load_weights(net, args.load)
     with exit_on(parser, 2, RuntimeError):
-        get_dataset()
+        get_dataset(train=False)
     test_network(net.to(args.device), make_test_loader(args))
 
 
