@@ -29,7 +29,7 @@ from torchvision.transforms import ToTensor
 import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from extras.drawing import Paper
+from extras.drawing import SEVEN, Paper
 from extras.runs import processor
 
 
@@ -174,8 +174,7 @@ def follow_strokes(rounds):
     canvas = FigureCanvasAgg(Figure(figsize=(8, 3.7)))
     paper = Paper(canvas.figure, net)
     canvas.draw()
-    paper.pen = 60, 45
-    paper.draw_line((140, 42))
+    paper.strokes += SEVEN
     time, = take_turns(10 * rounds, lambda: seconds(paper.update))
     print(f"\nThe drawing window follows the mouse in {time:.0f} ms.")
 

@@ -12,17 +12,19 @@ from textwrap import fill
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.widgets import Button
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import nn
 from torchvision.utils import make_grid
 
 from common import IMAGE_WIDTH, compute_outputs, device_of
-from extras.digits import SIDE, find_digit
+from extras.digits import find_digit, grey_of
 
-PEN = 12  # pixels wide, on a sheet of SIDE
-SEVEN = (60, 45), (140, 42), (95, 160)
+PEN = 0.06  # its width, as a part of the sheet's
+LIFTED = float("nan"), float("nan")
+SEVEN = (0.3, 0.78), (0.7, 0.8), (0.48, 0.2)
 BLANK = torch.zeros(1, IMAGE_WIDTH, IMAGE_WIDTH)
 
 
@@ -50,18 +52,16 @@ class ScreenError(Exception):
 def draw_seven(net):
     """Returns a figure of the window with a seven in it."""
     paper = Paper(Figure(figsize=(8, 3.7)), net)
-    paper.pen = SEVEN[0]
-    for point in SEVEN:
-        paper.draw_line(point)
-    paper.update()
+    paper.strokes += SEVEN
+    FigureCanvasAgg(paper.figure).draw()
     return paper.figure
 
 
 class Paper:
     """A figure in which the mouse draws, and what follows its strokes.
 
-    sheet  (PIL) black on white, SIDE pixels wide and high
-    pen    where the pen is on the sheet; None while it is up
+    strokes  the points (x, y) that the pen draws through, from 0 to 1, with
+             the point LIFTED between strokes
     """
     def __init__(self, figure, net, scores=True):
         self.figure, self.net, self.scores = figure, net, scores
@@ -85,68 +85,79 @@ class Paper:
                               ("key_press_event", self.press_key),
                               ("draw_event", self.keep_background)):
             figure.canvas.mpl_connect(event, follow)
-        self.background = None  # all that does not change
-        self.clear()
+        self.strokes = [LIFTED]
 
     def add_contents(self):
-        """Adds the pictures and bars that update changes."""
+        """Adds the line, the pictures and the bars that update changes."""
+        sheet, bars = self.axes["sheet"], self.axes["bars"]
+        self.line, = sheet.plot([], "k", solid_capstyle="round",
+                                solid_joinstyle="round", animated=True)
+        sheet.set(xlim=(0, 1), ylim=(0, 1), aspect="equal",
+                  title="draw a digit")
+        pictures = {"image": ("what the net sees", BLANK[0].numpy())}
+        if self.convolution:
+            pictures["maps"] = ("its first convolution, above 0",
+                                self.compute_maps(BLANK))
         self.shown = {}
-        for name, title, blank in (
-                ("sheet", "draw a digit", np.zeros((SIDE, SIDE))),
-                ("image", "what the net sees", BLANK[0].numpy()),
-                ("maps", "its first convolution, above 0", None)):
-            if name in self.axes:
-                self.shown[name] = self.axes[name].imshow(
-                    self.compute_maps(BLANK) if blank is None else blank,
-                    "Greys", vmin=0, vmax=1, interpolation="nearest",
-                    animated=True)
-                self.axes[name].set(xticks=[], yticks=[], title=title)
-                self.axes[name].spines[:].set_visible(False)
-        self.bars = self.axes["bars"].bar(range(10), [0] * 10, animated=True)
+        for name, (title, pixels) in pictures.items():
+            self.shown[name] = self.axes[name].imshow(
+                pixels, "Greys", vmin=0, vmax=1, interpolation="nearest",
+                animated=True)
+            self.axes[name].set_title(title)
+        for axes in sheet, *(picture.axes for picture in self.shown.values()):
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        self.bars = bars.bar(range(10), [0] * 10, animated=True)
+        bars.set(xticks=range(10), ylim=(0, 1),
+                 title="probabilities" if self.scores else "outputs")
         self.reason = self.axes["image"].text(
-            1, 14, "", va="center", animated=True)
-        self.axes["bars"].set(
-            xticks=range(10), ylim=(0, 1),
-            title="probabilities" if self.scores else "outputs")
-
-    def clear(self, event=None):
-        """Takes a new sheet."""
-        self.sheet, self.pen = Image.new("L", (SIDE, SIDE), 255), None
-        self.update()
-
-    def press_key(self, event):
-        """Takes a new sheet if the key is c."""
-        if event.key == "c":
-            self.clear()
+            1, 14, "", va="center", fontsize=8, animated=True)
 
     def put_down(self, event):
         """Puts the pen down where the mouse is, if that is on the sheet."""
         if event.inaxes is self.axes["sheet"]:
-            self.pen = event.xdata, event.ydata
-            self.move(event)
+            self.strokes.append((event.xdata, event.ydata))
 
     def move(self, event):
         """Draws to where the mouse is, if the pen is down."""
-        if self.pen and event.inaxes is self.axes["sheet"]:
-            self.draw_line((event.xdata, event.ydata))
+        if self.strokes[-1] is not LIFTED:
+            self.put_down(event)
             self.update()
 
     def lift(self, event):
         """Lifts the pen."""
-        self.pen = None
+        self.strokes.append(LIFTED)
 
-    def draw_line(self, end):
-        """Draws from the pen to a point (x, y), where the pen then is."""
-        sheet, (x, y), radius = ImageDraw.Draw(self.sheet), end, PEN / 2
-        sheet.line((self.pen, end), 0, PEN)
-        sheet.ellipse((x - radius, y - radius, x + radius, y + radius), 0)
-        self.pen = end
+    def press_key(self, event):
+        """Takes a new sheet if the key is c."""
+        if event.key == "c":
+            self.clear(event)
+
+    def clear(self, event):
+        """Takes a new sheet."""
+        self.strokes = [LIFTED]
+        self.update()
+
+    def keep_background(self, event):
+        """Keeps what does not change, each time the window is redrawn."""
+        if event.canvas.is_saving():  # to a file, with all that does change
+            return
+        self.background = event.canvas.copy_from_bbox(self.figure.bbox)
+        width = PEN * self.axes["sheet"].bbox.width  # in pixels
+        self.line.set_linewidth(72 * width / self.figure.dpi)
+        self.update()
 
     def update(self):
-        """Shows the sheet, and what the net makes of it."""
-        grey = np.asarray(self.sheet) / 255
+        """Shows the strokes, and what the net makes of them. Only what changes
+        is drawn, which is ten times as fast."""
+        canvas = self.figure.canvas
+        canvas.restore_region(self.background)
+        self.line.set_data(*zip(*self.strokes))
+        self.line.axes.draw_artist(self.line)
+        sheet = canvas.copy_from_bbox(self.line.axes.bbox.padded(-2))
         try:
-            image, reason = find_digit(grey), ""
+            picture = Image.fromarray(np.asarray(sheet)).convert("L")
+            image, reason = find_digit(grey_of(picture)), ""
         except ValueError as error:
             image, reason = BLANK, fill(str(error), 24)
         outputs = compute_outputs(self.net, image[None])[0]
@@ -155,27 +166,15 @@ class Paper:
         for bar, height in zip(self.bars, outputs.tolist()):
             bar.set_height(0 if reason else height)
         self.reason.set_text(reason)
-        self.shown["sheet"].set_data(1 - grey)
         self.shown["image"].set_data(image[0].numpy())
         if "maps" in self.shown:
             self.shown["maps"].set_data(self.compute_maps(image))
-        if self.background:  # drawing only what changes is ten times as fast
-            self.figure.canvas.restore_region(self.background)
-            self.draw_changes()
-            self.figure.canvas.blit(self.figure.bbox)
+        for artist in *self.shown.values(), *self.bars, self.reason:
+            artist.axes.draw_artist(artist)
+        canvas.blit(self.figure.bbox)
 
     @torch.no_grad()
     def compute_maps(self, image):
         """Returns the maps of the net's first convolution, side by side."""
         maps = self.convolution(image[None].to(device_of(self.net)))
         return make_grid(maps.clamp(min=0).cpu().movedim(1, 0), 4)[0].numpy()
-
-    def keep_background(self, event):
-        """Keeps what does not change, each time the window is redrawn."""
-        self.background = event.canvas.copy_from_bbox(self.figure.bbox)
-        self.draw_changes()
-
-    def draw_changes(self):
-        """Draws all that update changes."""
-        for artist in *self.shown.values(), *self.bars, self.reason:
-            artist.axes.draw_artist(artist)

@@ -1,19 +1,22 @@
 """The window in which one draws, moved by simulated events."""
 
+from io import BytesIO
+
+import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot
 from matplotlib.backend_bases import KeyEvent, MouseEvent
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from extras.drawing import Paper, ScreenError, draw, draw_seven
+from extras.drawing import SEVEN, Paper, ScreenError, draw, draw_seven
 from extras.runs import RESULTS, load_weights
 
-ONE = (110, 40), (105, 100), (100, 160)
-SEVEN = (60, 45), (140, 42), (95, 160)
+ONE = (0.55, 0.8), (0.52, 0.5), (0.5, 0.2)
 
 
 def load(net, experiment):
@@ -45,6 +48,12 @@ def stroke(paper, points):
     for point in points[1:]:
         send(paper, "motion_notify_event", point)
     send(paper, "button_release_event", points[-1])
+
+
+def read_bars(figure):
+    bars, = (axes.patches for axes in figure.axes
+             if axes.get_title() == "probabilities")
+    return [bar.get_height() for bar in bars]
 
 
 def heights(paper):
@@ -94,8 +103,8 @@ def test_a_dense_net_has_no_maps_and_shows_its_outputs():
 def test_what_cannot_be_read_says_why(net):
     paper = open_paper(net)
     assert "blank" in paper.reason.get_text() and not heights(paper).any()
-    for left in 20, 120:
-        stroke(paper, [(left, 60), (left + 50, 60), (left + 25, 140)])
+    for left in 0.1, 0.6:
+        stroke(paper, [(left, 0.7), (left + 0.25, 0.7), (left + 0.12, 0.3)])
     assert "several" in paper.reason.get_text() and not heights(paper).any()
     assert not paper.shown["image"].get_array().any()
 
@@ -110,25 +119,46 @@ def test_clearing(net, clear):
     paper = open_paper(net)
     stroke(paper, SEVEN)
     clear(paper)
-    assert paper.sheet.getextrema() == (255, 255) and not heights(paper).any()
+    assert "blank" in paper.reason.get_text() and not heights(paper).any()
     stroke(paper, ONE)
     assert heights(paper).argmax() == 1
 
 
 def test_the_pen_draws_only_while_it_is_down_and_on_the_sheet(net):
     paper = open_paper(net)
-    send(paper, "motion_notify_event", (50, 50))
-    stroke(paper, [(-40, 60), (-20, 60)])
-    send(paper, "motion_notify_event", (90, 50))
-    assert paper.sheet.getextrema() == (255, 255)
+    blank = paper.figure.canvas.buffer_rgba().tobytes()
+    send(paper, "motion_notify_event", (0.2, 0.2))
+    stroke(paper, [(-0.2, 0.3), (-0.1, 0.3)])
+    send(paper, "motion_notify_event", (0.5, 0.2))
+    paper.update()
+    assert paper.figure.canvas.buffer_rgba().tobytes() == blank
+
+
+def test_saving_the_window_shows_what_is_drawn_and_leaves_it_alone(net):
+    paper = open_paper(net)
+    stroke(paper, SEVEN)
+    before = np.array(paper.figure.canvas.buffer_rgba())
+    paper.figure.savefig(file := BytesIO(), dpi=paper.figure.dpi)
+    saved = np.asarray(Image.open(file)).astype(int)
+    assert abs(saved - before).mean() < 0.1  # but for what hides an edge
+    paper.update()
+    assert (before == paper.figure.canvas.buffer_rgba()).all()
+
+
+@pytest.mark.parametrize("dpi, size", [(50, (8, 3.7)), (220, (8, 3.7)),
+                                       (100, (12, 4))])
+def test_windows_and_screens_of_other_sizes(net, dpi, size):
+    canvas = FigureCanvasAgg(draw_seven(net))
+    canvas.figure.set_dpi(dpi)
+    canvas.figure.set_size_inches(size)
+    canvas.draw()
+    assert read_bars(canvas.figure)[7] > 0.9
 
 
 def test_the_example_shows_a_seven(net):
     canvas = FigureCanvasAgg(draw_seven(net))
     canvas.draw()
-    bars, = (axes.patches for axes in canvas.figure.axes
-             if axes.get_title() == "probabilities")
-    assert bars[7].get_height() > 0.9
+    assert read_bars(canvas.figure)[7] > 0.9
 
 
 def test_without_a_screen(net):
