@@ -82,8 +82,14 @@ def exit_on(parser, status, *errors):
     try:
         yield
     except errors as error:
-        parser.exit(status, f"{parser.prog}: error: "
-                            f"{' '.join(str(error).split())}\n")
+        parser.exit(status, f"{parser.prog}: error: {explain(error)}\n")
+
+
+def explain(error):
+    """Returns an error's message in one line, and without a file's errno."""
+    if getattr(error, "filename", None) is not None:
+        return f"cannot read {error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 # What a command does
@@ -165,9 +171,7 @@ def read_pictures(parser, args, recipe):
         try:
             image = read_digit(path)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None)  # of an OSError
-            text = f"cannot read {path}: {reason}" if reason else error
-            print(f"{parser.prog}: error: {text}", file=sys.stderr)
+            print(f"{parser.prog}: error: {explain(error)}", file=sys.stderr)
             failed = True
             continue
         outputs, kind = compute_outputs(net, image[None])[0], "output"

@@ -106,7 +106,7 @@ BAD = {  # arguments: words of the message
     "--read x.jpg --epochs 3 --save x": "do not train; leave out --epochs, --",
     "--read x.jpg --test-size 3": "leave out --test_size",
     "--read x.jpg --net 2dense": "no weights of expanded_data_double_fc are",
-    "--load x.pt": "No such file or directory: 'x.pt'",
+    "--load x.pt": "cannot read x.pt: No such file or directory",
     **{f"--{flag} {value}": f"--{flag} {value} is not from {least} to {most}"
        for flag, (least, most) in LIMITS.items()
        for value in (least - 1, most + 1)}}

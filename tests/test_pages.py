@@ -46,7 +46,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page, count", [
-    ("README.md", 4), ("docs/results.md", 2)])
+    ("README.md", 4), ("docs/results.md", 1)])
 def test_the_sessions(folder, page, count):
     """All pycon blocks of a page, as one session."""
     text = (ROOT / page).read_text("utf-8")

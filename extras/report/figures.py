@@ -76,11 +76,10 @@ def draw_all(records):
     return figure
 
 
-def draw_line(axes, values, colour, label, epoch=60):
-    """Draws values by epoch, with a label that begins at one of them."""
+def draw_line(axes, values, colour, label):
+    """Draws values by epoch, with a label at their end."""
     axes.plot(range(1, len(values) + 1), values, colour)
-    epoch = min(epoch, len(values))
-    axes.annotate(label, (epoch, values[epoch - 1]), (3, 5), color=colour,
+    axes.annotate(label, (len(values), values[-1]), (3, 5), color=colour,
                   textcoords="offset points", annotation_clip=False)
     axes.set_xlabel("epoch")
 
@@ -107,8 +106,8 @@ def draw_loss(records):
                          DISTORTED: PINK}.items():
         kept = [run for run in records[name] if "loss" in run]  # not all have
         loss = np.mean([run["loss"] for run in kept], axis=0)
-        draw_line(above, loss, colour, name, epoch=30)
-        draw_line(below, accuracies(kept).mean(axis=0), colour, name, epoch=30)
+        draw_line(above, loss, colour, name)
+        draw_line(below, accuracies(kept).mean(axis=0), colour, name)
     ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
     above.set(yscale="log", ylabel="training loss", xlabel="")
     above.set_yticks(ticks, map(str, ticks))
