@@ -96,7 +96,7 @@ class Paper:
                   title="draw a digit")
         pictures = {"image": ("what the net sees", BLANK[0].numpy())}
         if self.convolution:
-            pictures["maps"] = ("its first convolution, above 0",
+            pictures["maps"] = ("what its kernels find",
                                 self.compute_maps(BLANK))
         self.shown = {}
         for name, (title, pixels) in pictures.items():

@@ -64,8 +64,8 @@ def test_each_command_names_an_experiment_of_its_script():
         assert name in {"pytorch_mnist_dense": pytorch_mnist_dense,
                         "pytorch_mnist_convnet": pytorch_mnist_convnet,
                         }[script].EXPERIMENTS
-    gains = re.findall(r"^<!-- gain (\S+) -->$", TEXT, re.M)
-    assert gains == [name for _, name in commands[2:]]
+    rungs = re.findall(r"^<!-- rung (\S+) -->$", TEXT, re.M)
+    assert rungs == [name for _, name in commands]
 
 
 def test_headings_carry_no_flags_and_links_lead_somewhere():
@@ -73,7 +73,7 @@ def test_headings_carry_no_flags_and_links_lead_somewhere():
     prose = re.sub(r"```.*?```", "", TEXT, flags=re.S)
     assert not re.findall(r"^[-+*] |\d\*\d", prose, re.M)  # lists, italics
     figures = re.findall(r"!\[[^]]+\]\((.*?)\)", TEXT)
-    assert len(figures) == len({*figures}) == 13
+    assert len(figures) == len({*figures}) == 15
     for path in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT):
         assert (PAGE.parent / path).exists(), path
 

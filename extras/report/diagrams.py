@@ -96,7 +96,7 @@ def draw_unit(axes, left, layer, before, a, da):
             (3.9, 0.8, "sigmoid", "black"),
             (4.8, 0, f"a_{layer}\n{a:.4f}", "black"),
             (4.8, -0.85, f"da_{layer}\n{da:.4f}", ORANGE),
-            (3.9, -0.85, f"times\n{a * (1 - a):.4f}", ORANGE),
+            (3.9, -0.85, f"← times\n{a * (1 - a):.4f}", ORANGE),
             (3, -0.85, f"dz_{layer}\n{slopes[b]:.4f}", ORANGE),
             (1.3, -0.3, f"times {w}", ORANGE),
             (1.3, -0.85, f"slope for {w}: {slopes[w]:.4f}\n"

@@ -8,7 +8,8 @@ from scipy import stats
 
 from extras.comparison import accuracies, mean_of_last
 from extras.report.records import (DISTORTED, EXTENDED, FAST_FINAL, FINAL,
-                                   RECIPES, RELU, STRONG_DECAY)
+                                   RECIPES, RELU)
+from extras.report.tables import IDEAS
 
 # Okabe and Ito chose these so that colour-blind people can tell them apart
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -31,9 +32,9 @@ def draw_axes(ylabel, height=4.5):
 
 
 def draw_dots(records):
-    """Returns a row for each experiment: a dot for each run (the mean of its
+    """Returns a row for each rung: a dot for each run (the mean of its
     last ten epochs), their mean and standard error, and what was published."""
-    names = [name for name in records if name != STRONG_DECAY]
+    names = [name for name in IDEAS if name in records]
     figure, axes = draw_axes("", height=0.4 * len(names) + 1.2)
     for row, name in enumerate(names):
         values, recipe = mean_of_last(records[name], 10), RECIPES[name]

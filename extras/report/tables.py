@@ -2,14 +2,9 @@
 
 from collections import Counter
 
-import numpy as np
-from scipy import stats
-
-import pytorch_mnist_dense as dense
-from extras.comparison import accuracies, compare_runs, mean_of_last, vote
+from extras.comparison import compare_runs, mean_of_last, vote
 from extras.report.records import (DISTORTED, DOUBLE, EXTENDED, FAST_FINAL,
-                                   FINAL, RECIPES, RELU, STRONG_DECAY,
-                                   predictions)
+                                   FINAL, RECIPES, RELU, predictions)
 from extras.runs import CHANCE
 
 IDEAS = {  # what each experiment adds to the one before it
@@ -44,10 +39,9 @@ def make_tables(records, labels):
     [record of each seed]}, and the labels (10000,) of the test images."""
     return {"results": results_table(records),
             "runs": runs_table(records, labels),
-            "published": published_table(records),
             "steps": steps_table(records),
-            **{f"gain {name}": steps_table(records, name)
-               for name in RECIPES},
+            **{f"rung {name}": rung_table(records, name)
+               for name in IDEAS if name in records},
             "votes": votes_table(records, labels),
             "machines": machines_table(records)}
 
@@ -61,26 +55,12 @@ def table(headings, rows, left=1):
 
 def results_table(records):
     """Returns the table of the front page."""
-    rows = [[idea, f"`{name}`", f"`{arguments(RECIPES[name])}`",
+    rows = [[idea, f"`{name}`", f"`{RECIPES[name].net_class.__name__}`",
              minutes(records[name]), *published(RECIPES[name]),
              mean_text(mean_of_last(records[name])), len(records[name])]
             for name, idea in IDEAS.items() if name in records]
-    return table(("what is new", "`--experiment`", "`train_and_test_network`",
+    return table(("what is new", "`--experiment`", "class",
                   "minutes", "Nielsen", "article", "ours", "n"), rows, left=3)
-
-
-def arguments(recipe):
-    """Returns the arguments of the call that trains as a recipe says."""
-    words = [f"{recipe.net_class.__name__}()"]
-    if recipe.net_class is dense.Net:
-        return f"run_network({words[0]})"
-    words += [f"num_epochs={recipe.epochs}"] * (recipe.epochs != 60)
-    words += [f"lr={recipe.lr}"] * (recipe.lr != 0.1)
-    words += [f"wd={recipe.wd:f}".rstrip("0")] * (recipe.wd != 0)
-    words += ["train_loader=extended"] * recipe.extend_data
-    words += ["train_loader=get_distorted_loader(get_dataset())"
-              ] * recipe.distort
-    return f"({', '.join(words)})"
 
 
 def published(recipe):
@@ -114,49 +94,39 @@ def runs_table(records, labels):
     for name, runs in records.items():
         ends, tens = mean_of_last(runs), mean_of_last(runs, 10)
         wrong = (predictions(runs) != labels).sum(dim=1)
-        rows.append([name, len(runs), mean_text(ends), deviation_text(ends),
-                     mean_text(tens), deviation_text(tens),
-                     f"{accuracies(runs).max():.2f}",
-                     f"{wrong.min()} to {wrong.max()}", minutes(runs)])
-    return table(("experiment", "n", "last epoch", "s", "last ten", "s",
-                  "best test", "wrong", "minutes"), rows)
+        rows.append([name, *published(RECIPES[name]), mean_text(ends),
+                     deviation_text(ends), mean_text(tens),
+                     deviation_text(tens), f"{wrong.min()} to {wrong.max()}",
+                     minutes(runs), len(runs)])
+    return table(("experiment", "Nielsen", "article", "last epoch", "s",
+                  "last ten", "s", "wrong", "minutes", "n"), rows)
 
 
-def published_table(records):
-    """Returns the table of how far the published numbers lie from our runs."""
-    rows = []
-    for name, runs in records.items():
-        ends, recipe = mean_of_last(runs), RECIPES[name]
-        if name != STRONG_DECAY and (recipe.nielsen or recipe.article):
-            nielsen, article = published(recipe)
-            rows.append([name, nielsen, prediction_p(ends, recipe.nielsen),
-                         article, prediction_p(ends, recipe.article),
-                         mean_text(ends), deviation_text(ends), len(ends)])
-    return table(("experiment", "Nielsen", "p", "article", "p", "ours", "s",
-                  "n"), rows)
-
-
-def prediction_p(values, number):
-    """Returns how often a further run would lie at least as far from the mean
-    of these as a published number, by Student's t distribution."""
-    if number is None:
-        return "-"
-    n, distance = len(values), abs(number - values.mean())
-    spread = values.std(ddof=1) * np.sqrt(1 + 1 / n)
-    return p_text(2 * stats.t.sf(distance / spread, n - 1))
-
-
-def steps_table(records, after=None):
-    """Returns the table of all steps, or of those to one experiment."""
+def steps_table(records):
+    """Returns the table of what each step gives."""
     rows = []
     for what, start, end in STEPS:
-        if {start, end} <= records.keys() and after in (None, end):
+        if {start, end} <= records.keys():
             gain = compare_runs(records[start], records[end])
             rows.append([what, f"{start} → {end}",
                          *published_gains(RECIPES[start], RECIPES[end]),
                          gain, p_text(gain.p)])
     return table(("step", "from → to", "Nielsen", "article", "ours", "p"),
                  rows, left=2)
+
+
+def rung_table(records, name):
+    """Returns the table of one rung of the ladder: its accuracy, and what it
+    gains over rungs below."""
+    rows = [["accuracy", *published(RECIPES[name]),
+             mean_text(mean_of_last(records[name])), "-"]]
+    for _, start, end in STEPS:
+        if end == name and start in IDEAS and start in records:
+            gain = compare_runs(records[start], records[end])
+            rows.append([f"gain over `{start}`",
+                         *published_gains(RECIPES[start], RECIPES[end]),
+                         gain, p_text(gain.p)])
+    return table(("", "Nielsen", "article", "ours", "p"), rows)
 
 
 def published_gains(start, end):
