@@ -242,9 +242,10 @@ def make_parser(description, nets, experiments, read_with):
     parser.add_argument("--load", metavar="FILE", help="instead of training, "
                         "test the weights that --save wrote")
     asking = parser.add_mutually_exclusive_group()
-    asking.add_argument("--read", metavar="FILE", nargs="+", action="extend",
-                        help="instead of training, read the digit in each "
-                        "picture, with weights of --load or published ones")
+    asking.add_argument("--read", metavar="PICTURE", nargs="+",
+                        action="extend", help="instead of training, read the "
+                        "digit in each picture, with weights of --load or "
+                        "published ones")
     asking.add_argument("--draw", action="store_true", help="instead of "
                         "training, draw digits in a window, and see how they "
                         "are read")

@@ -163,6 +163,21 @@ def test_steps_and_rungs(runs, labels):
     assert len(rows(blocks["rung dense"])) == 1
 
 
+def test_other_images_would_move_most_gains_more_than_other_seeds(runs,
+                                                                  labels):
+    """The standard error over the 10,000 images, as docs/results.md says."""
+    more = []
+    for _, start, end in tables.STEPS:
+        if {start, end} <= runs.keys():
+            gain = sum(sign * (records.predictions(runs[name]) == labels)
+                       .double().mean(dim=0)
+                       for sign, name in ((-1, start), (1, end)))
+            seeds = np.hypot(*(stats.sem(ends(runs[name], 10))
+                               for name in (start, end)))
+            more.append(100 * stats.sem(gain.numpy()) > seeds)
+    assert sum(more) > 0.6 * len(more)
+
+
 def test_runs_no_better_than_chance_are_listed(labels):
     assert CHANCE == labels.bincount().max().item() / 10_000
     values = np.array([91.171, 100 * CHANCE, 92.0])

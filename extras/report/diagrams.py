@@ -75,11 +75,13 @@ def draw_step():
     axes.text(0, 0, f"input\n{INPUT}", MIDDLE)
     draw_unit(axes, 0, "l1", INPUT, a_l1, slopes["b_l2"] * WEIGHTS["w_l2"])
     draw_unit(axes, 5.1, "l2", a_l1, a_l2, 2 * (a_l2 - TARGET))
+    axes.text(6.4, -0.3, "times w_l2", MIDDLE, color=ORANGE)
     axes.text(10.8, 0.8, "(a_l2 - 1)$^2$", MIDDLE)
     axes.text(11.8, 0, f"cost\n{(a_l2 - TARGET) ** 2:.4f}", MIDDLE)
-    for left, right in ((0.4, 2.35), (3.6, 4.2), (5.5, 7.45), (8.7, 9.3),
-                        (10.6, 11.3)):
-        for y, colour, style in (0.1, "black", "->"), (-0.1, ORANGE, "<-"):
+    gaps = (0.4, 2.35), (3.6, 4.2), (5.5, 7.45), (8.7, 9.3), (10.6, 11.3)
+    for y, colour, style, arrows in ((0.1, "black", "->", gaps),
+                                     (-0.1, ORANGE, "<-", gaps[1:])):
+        for left, right in arrows:
             axes.annotate("", (right, y), (left, y), arrowprops={
                 "arrowstyle": style, "color": colour})
     return figure
@@ -98,7 +100,6 @@ def draw_unit(axes, left, layer, before, a, da):
             (4.8, -0.85, f"da_{layer}\n{da:.4f}", ORANGE),
             (3.9, -0.85, f"← times\n{a * (1 - a):.4f}", ORANGE),
             (3, -0.85, f"dz_{layer}\n{slopes[b]:.4f}", ORANGE),
-            (1.3, -0.3, f"times {w}", ORANGE),
             (1.3, -0.85, f"slope for {w}: {slopes[w]:.4f}\n"
              f"slope for {b}: {slopes[b]:.4f}", ORANGE)):
         axes.text(left + x, y, text, MIDDLE, color=colour)

@@ -19,7 +19,7 @@ IDEAS = {  # what each experiment adds to the one before it
     FINAL: "a lower learning rate",
     DISTORTED: "distorted images, not shifted ones",
 }
-STEPS = (  # what a step adds, from one experiment to another
+STEPS = (  # an idea that leads from one experiment to another
     ("a convolution", "shallow", "basic_conv"),
     ("a second convolution", "basic_conv", "dbl_conv"),
     ("ReLU", "dbl_conv", RELU),
@@ -103,7 +103,7 @@ def runs_table(records, labels):
 
 
 def steps_table(records):
-    """Returns the table of what each step gives."""
+    """Returns the table of what each idea gives."""
     rows = []
     for what, start, end in STEPS:
         if {start, end} <= records.keys():
@@ -111,7 +111,7 @@ def steps_table(records):
             rows.append([what, f"{start} → {end}",
                          *published_gains(RECIPES[start], RECIPES[end]),
                          gain, p_text(gain.p)])
-    return table(("step", "from → to", "Nielsen", "article", "ours", "p"),
+    return table(("idea", "from → to", "Nielsen", "article", "ours", "p"),
                  rows, left=2)
 
 
