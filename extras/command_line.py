@@ -10,6 +10,7 @@ the loop is not caught.
 import argparse
 import errno
 import os
+import re
 import sys
 from contextlib import contextmanager
 
@@ -52,7 +53,9 @@ def run_command_line(description, nets, experiments, read_with, argv=None):
     reads pictures if no other is named
     """
     parser = make_parser(description, nets, experiments, read_with)
-    args = parser.parse_args(argv if argv is None else map(str, argv))
+    args = parser.parse_args([  # with - or _ in flags of several words
+        re.sub("^--[^=]+", lambda name: name[0].replace("_", "-"), word)
+        for word in (sys.argv[1:] if argv is None else map(str, argv))])
     threads = torch.get_num_threads()
     try:
         with exit_on(parser, 2, ValueError):
@@ -234,7 +237,7 @@ def make_parser(description, nets, experiments, read_with):
                        "experiment: " + ", ".join(
                            f"{net} is {name}" for net, name in nets.items()))
     for name, (kind, _, _, text) in NUMBERS.items():
-        parser.add_argument(*spellings(name), type=kind, help=text,
+        parser.add_argument(flag(name), type=kind, help=text,
                             metavar="N" if kind is int else "RATE")
     add_switches(parser)
     for name, text in FILES.items():
@@ -255,7 +258,7 @@ def make_parser(description, nets, experiments, read_with):
 
 def add_switches(parser):
     """Adds the flags that take neither a number nor a file."""
-    parser.add_argument(*spellings("extend_data"), help="add four copies of "
+    parser.add_argument(flag("extend_data"), help="add four copies of "
                         "each training image, each shifted by a pixel",
                         action=argparse.BooleanOptionalAction)
     parser.add_argument("--distort", action="store_true", default=None,
@@ -268,9 +271,9 @@ def add_switches(parser):
                         "little, and slows nets without convolutions down")
 
 
-def spellings(name):
-    """Returns a flag of several words with - and with _."""
-    return dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+def flag(name):
+    """Returns the flag of a setting: --train-size for train_size."""
+    return "--" + name.replace("_", "-")
 
 
 def recipe_text(recipe):
@@ -303,18 +306,19 @@ def complete_flags(args, nets, experiments, read_with):
         if args.load is None:
             raise ValueError(f"no weights of {name} are published; name a "
                              "file of yours with --load")
-    given = [flag for flag in TRAINING if getattr(args, flag) is not None]
+    given = [flag(name) for name in TRAINING
+             if getattr(args, name) is not None]
     if args.load is not None and given:
-        raise ValueError("--load, --read and --draw do not train; leave out --"
-                         + ", --".join(given))
+        raise ValueError("--load, --read and --draw do not train; leave out "
+                         + ", ".join(given))
     if asks and args.test_size is not None:
         raise ValueError("--read and --draw test nothing; leave out "
-                         "--test_size")
+                         "--test-size")
     recipe = experiments[name]
-    defaults = {flag: getattr(recipe, flag) for flag in RECIPE} | DEFAULTS
-    for flag, value in defaults.items():
-        if getattr(args, flag) is None:
-            setattr(args, flag, value)
+    defaults = {field: getattr(recipe, field) for field in RECIPE} | DEFAULTS
+    for setting, value in defaults.items():
+        if getattr(args, setting) is None:
+            setattr(args, setting, value)
     check_numbers(args)
     check_files(args)
     check_device(args.device)
@@ -326,7 +330,8 @@ def check_numbers(args):
     for name, (_, least, most, _) in NUMBERS.items():
         value = getattr(args, name)
         if not least <= value <= most:
-            raise ValueError(f"--{name} {value} is not from {least} to {most}")
+            raise ValueError(f"{flag(name)} {value} is not from {least} to "
+                             f"{most}")
 
 
 def check_files(args):

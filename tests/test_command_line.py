@@ -104,10 +104,11 @@ BAD = {  # arguments: words of the message
     "--extend-dat": "unrecognized arguments: --extend-dat",
     "seven.jpg": "argument seven.jpg; to read a picture, put --read before it",
     "--read x.jpg --epochs 3 --save x": "do not train; leave out --epochs, --",
-    "--read x.jpg --test-size 3": "leave out --test_size",
+    "--read x.jpg --test-size 3": "leave out --test-size",
     "--read x.jpg --net 2dense": "no weights of expanded_data_double_fc are",
     "--load x.pt": "cannot read x.pt: No such file or directory",
-    **{f"--{flag} {value}": f"--{flag} {value} is not from {least} to {most}"
+    **{f"--{flag} {value}":
+       f"--{flag.replace('_', '-')} {value} is not from {least} to {most}"
        for flag, (least, most) in LIMITS.items()
        for value in (least - 1, most + 1)}}
 

@@ -293,7 +293,7 @@ def test_one_bad_picture_among_several(tmp_path, capsys):
 @pytest.mark.parametrize("arguments, complaint", [
     (["--read", "x.png", "--epochs", "3"], "leave out --epochs"),
     (["--read", "x.png", "--seed", "3"], "leave out --seed"),
-    (["--read", "x.png", "--test-size", "3"], "leave out --test_size"),
+    (["--read", "x.png", "--test-size", "3"], "leave out --test-size"),
     (["--load", "x.pt", "--save", "y.pt"], "leave out --save"),
     (["--load", "x.pt"], "x.pt"),
     (["--load", str(SEVEN)], "7.jpg is damaged, or not written by --save"),

@@ -107,8 +107,9 @@ def draw_loss(records):
                          DISTORTED: PINK}.items():
         kept = [run for run in records[name] if "loss" in run]  # not all have
         loss = np.mean([run["loss"] for run in kept], axis=0)
-        draw_line(above, loss, colour, name)
-        draw_line(below, accuracies(kept).mean(axis=0), colour, name)
+        label = f"{name} ({len(kept)})"
+        draw_line(above, loss, colour, label)
+        draw_line(below, accuracies(kept).mean(axis=0), colour, label)
     ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
     above.set(yscale="log", ylabel="training loss", xlabel="")
     above.set_yticks(ticks, map(str, ticks))
