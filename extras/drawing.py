@@ -154,7 +154,7 @@ class Paper:
         canvas.restore_region(self.background)
         self.line.set_data(*zip(*self.strokes))
         self.line.axes.draw_artist(self.line)
-        sheet = canvas.copy_from_bbox(self.line.axes.bbox.padded(-2))
+        sheet = canvas.copy_from_bbox(self.line.axes.bbox)
         try:
             picture = Image.fromarray(np.asarray(sheet)).convert("L")
             image, reason = find_digit(grey_of(picture)), ""

@@ -146,13 +146,17 @@ def test_saving_the_window_shows_what_is_drawn_and_leaves_it_alone(net):
 
 
 @pytest.mark.parametrize("dpi, size", [(50, (8, 3.7)), (220, (8, 3.7)),
-                                       (100, (12, 4))])
+                                       (100, (6.5, 3))])
 def test_windows_and_screens_of_other_sizes(net, dpi, size):
-    canvas = FigureCanvasAgg(draw_seven(net))
-    canvas.figure.set_dpi(dpi)
-    canvas.figure.set_size_inches(size)
-    canvas.draw()
-    assert read_bars(canvas.figure)[7] > 0.9
+    paper = open_paper(net)
+    paper.figure.set_dpi(dpi)
+    paper.figure.set_size_inches(size)
+    paper.figure.canvas.draw()
+    assert "blank" in paper.reason.get_text()
+    stroke(paper, SEVEN)
+    assert heights(paper)[7] > 0.9
+    sheet = paper.axes["sheet"].bbox.width
+    assert paper.line.get_linewidth() / 72 * dpi == pytest.approx(0.06 * sheet)
 
 
 def test_the_example_shows_a_seven(net):
