@@ -147,8 +147,9 @@ NETS = {  # values of --net, and the experiments that they stand for
 def main(argv=None):
     """Runs the command line argv (default: sys.argv[1:])."""
     from extras.command_line import run_command_line
-    run_command_line("Trains and tests a convolutional network.", NETS,
-                     EXPERIMENTS, read_with="double_fc_dropout", argv=argv)
+    run_command_line("Trains and tests a convolutional network. (Dense ones "
+                     "are in pytorch_mnist_dense.py.)", NETS, EXPERIMENTS,
+                     read_with="double_fc_dropout", argv=argv)
 
 
 if __name__ == "__main__":

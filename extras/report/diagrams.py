@@ -33,7 +33,7 @@ def draw_structure(net):
             axes.annotate("", (k * step - 0.9, 0), ((k - 1) * step + 0.9, 0),
                           arrowprops={"arrowstyle": "->"})
             axes.text((k - 0.5) * step, -0.15, arrow, ha="center", va="top",
-                      size="x-small", color=BLUE)
+                      size="small", color=BLUE)
     return figure
 
 
@@ -164,6 +164,7 @@ def draw_answer(axes, probabilities, label, ticks):
     values = probabilities.double().round(decimals=2).numpy()  # same anywhere
     axes.bar(range(10), values,
              color=[GREEN if k == label else BLUE for k in range(10)])
-    axes.set(ylim=(0, 1), xticks=ticks, yticks=(),
+    axes.set(ylim=(0, 1), xticks=ticks, yticks=(0, 1),
              title=f"{values.argmax()} ({values.max():.2f})")
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(labelsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
