@@ -100,13 +100,13 @@ def draw_final(records):
 
 
 def draw_loss(records):
-    """Returns the mean training loss and test accuracy by epoch."""
+    """Returns the median training loss and mean test accuracy by epoch."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
     for name, colour in {RELU: ORANGE, EXTENDED: YELLOW, FINAL: BLUE,
                          DISTORTED: PINK}.items():
         kept = [run for run in records[name] if "loss" in run]  # not all have
-        loss = np.mean([run["loss"] for run in kept], axis=0)
+        loss = np.median([run["loss"] for run in kept], axis=0)
         label = f"{name} ({len(kept)})"
         draw_line(above, loss, colour, label)
         draw_line(below, accuracies(kept).mean(axis=0), colour, label)
