@@ -51,7 +51,8 @@ def test_the_sessions(folder):
     assert len(blocks) == 4
     session = re.sub(r"\n\n(?=Test data)", "\n<BLANKLINE>\n",
                      "\n".join(blocks))
-    test = doctest.DocTestParser().get_doctest(session, {}, "README", "README.md", 0)
+    test = doctest.DocTestParser().get_doctest(
+        session, {}, "README", "README.md", 0)
     with matplotlib.rc_context({"backend": "agg"}):
         result = doctest.DocTestRunner(Checker()).run(test)
     assert result.attempted >= 16 and result.failed == 0
