@@ -50,12 +50,6 @@ def stroke(paper, points):
     send(paper, "button_release_event", points[-1])
 
 
-def read_bars(figure):
-    bars, = (axes.patches for axes in figure.axes
-             if axes.get_title() == "probabilities")
-    return [bar.get_height() for bar in bars]
-
-
 def heights(paper):
     return torch.tensor([bar.get_height() for bar in paper.bars])
 
@@ -162,7 +156,9 @@ def test_windows_and_screens_of_other_sizes(net, dpi, size):
 def test_the_example_shows_a_seven(net):
     canvas = FigureCanvasAgg(draw_seven(net))
     canvas.draw()
-    assert read_bars(canvas.figure)[7] > 0.9
+    bars, = (axes.patches for axes in canvas.figure.axes
+             if axes.get_title() == "probabilities")
+    assert bars[7].get_height() > 0.9
 
 
 def test_without_a_screen(net):

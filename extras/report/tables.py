@@ -107,10 +107,8 @@ def steps_table(records):
     rows = []
     for what, start, end in STEPS:
         if {start, end} <= records.keys():
-            gain = compare_runs(records[start], records[end])
             rows.append([what, f"{start} → {end}",
-                         *published_gains(RECIPES[start], RECIPES[end]),
-                         gain, p_text(gain.p)])
+                         *gain_cells(records, start, end)])
     return table(("idea", "from → to", "Nielsen", "article", "ours", "p"),
                  rows, left=2)
 
@@ -122,18 +120,21 @@ def rung_table(records, name):
              mean_text(mean_of_last(records[name])), "-"]]
     for _, start, end in STEPS:
         if end == name and start in IDEAS and start in records:
-            gain = compare_runs(records[start], records[end])
             rows.append([f"gain over `{start}`",
-                         *published_gains(RECIPES[start], RECIPES[end]),
-                         gain, p_text(gain.p)])
+                         *gain_cells(records, start, end)])
     return table(("", "Nielsen", "article", "ours", "p"), rows)
 
 
-def published_gains(start, end):
-    """Returns the gains by Nielsen's and by the article's numbers."""
-    return [f"{after - before:+.2f}" if before and after and before != after
-            else "-" for before, after in ((start.nielsen, end.nielsen),
-                                           (start.article, end.article))]
+def gain_cells(records, start, end):
+    """Returns a gain by Nielsen's, by the article's and by our numbers, and
+    its p."""
+    old, new = RECIPES[start], RECIPES[end]
+    gain = compare_runs(records[start], records[end])
+    return [*(f"{after - before:+.2f}"
+              if before and after and before != after else "-"
+              for before, after in ((old.nielsen, new.nielsen),
+                                    (old.article, new.article))),
+            gain, p_text(gain.p)]
 
 
 def p_text(p):
