@@ -105,11 +105,10 @@ def draw_loss(records):
     above, below = figure.subplots(2, sharex=True)
     for name, colour in {RELU: ORANGE, EXTENDED: YELLOW, FINAL: BLUE,
                          DISTORTED: PINK}.items():
-        kept = [run for run in records[name] if "loss" in run]  # not all have
-        loss = np.median([run["loss"] for run in kept], axis=0)
-        label = f"{name} ({len(kept)})"
-        draw_line(above, loss, colour, label)
-        draw_line(below, accuracies(kept).mean(axis=0), colour, label)
+        losses = [run["loss"] for run in records[name] if "loss" in run]
+        draw_line(above, np.median(losses, axis=0), colour,
+                  f"{name} ({len(losses)})")
+        draw_line(below, accuracies(records[name]).mean(axis=0), colour, name)
     ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
     above.set(yscale="log", ylabel="training loss", xlabel="")
     above.set_yticks(ticks, map(str, ticks))

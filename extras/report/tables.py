@@ -20,6 +20,7 @@ IDEAS = {  # what each experiment adds to the one before it
     DISTORTED: "distorted images, not shifted ones",
 }
 STEPS = (  # an idea that leads from one experiment to another
+    ("softmax and cross-entropy", "dense", "shallow"),
     ("a convolution", "shallow", "basic_conv"),
     ("a second convolution", "basic_conv", "dbl_conv"),
     ("ReLU", "dbl_conv", RELU),
