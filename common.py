@@ -65,7 +65,7 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     test_loader: None stands for MNIST's test images
     history: a dict that gets lists with a value for each epoch: loss (mean of
         its batches), test_accuracy and seconds (for training and testing).
-        Epochs already in it are not trained again
+        Epochs already in it are not trained again; a larger num_epochs goes on
     after_epoch: called, without arguments, after every epoch
 
     Raises ValueError for an empty loader, FloatingPointError for divergence.
