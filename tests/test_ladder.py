@@ -1,6 +1,7 @@
 """The course does what it says: its sessions, its arithmetic, its figures."""
 
 import doctest
+import inspect
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import backprop_manual_calculation as manual
+import common
 import pytorch_mnist_convnet
 import pytorch_mnist_dense
 from extras.report import diagrams
@@ -42,10 +44,19 @@ def test_the_session(monkeypatch):
     assert result.attempted > 50 and result.failed == 0
 
 
+def test_the_four_lines_of_a_step_are_those_of_train_epoch():
+    source = inspect.getsource(common.train_epoch).replace(".to(device)", "")
+    lines = re.search(r"```python\n(loss = .*?)```", TEXT, re.S)[1]
+    places = [source.index(line.partition("  #")[0])
+              for line in lines.splitlines()]
+    assert places == sorted(places) and len(places) == 4
+
+
 def test_the_programs_of_the_exercises(monkeypatch, capsys):
     """As on the page, but with few images, and for one epoch."""
     monkeypatch.chdir(ROOT)
-    programs = "\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.S))
+    exercises = TEXT.partition("## Exercises")[2]
+    programs = "\n".join(re.findall(r"```python\n(.*?)```", exercises, re.S))
     calls = len(re.findall(r"^try_out\(", programs, re.M))
     for many, few in (("5000", "20"), ("10000", "20"),
                       ("num_epochs=5", "num_epochs=1")):

@@ -131,10 +131,10 @@ def draw_activation_functions():
 
 
 def draw_costs():
-    """Returns the two costs of an output that should be 1."""
+    """Returns the two losses of an output that should be 1."""
     a = np.linspace(0.001, 1, 1000)
     return draw_curves("output a, which should be 1", a, (
-        "cost", {r"cross-entropy, $-\ln a$": -np.log(a),
+        "loss", {r"cross-entropy, $-\ln a$": -np.log(a),
                  "squared error, $(a - 1)^2$": (a - 1) ** 2}))
 
 
