@@ -47,7 +47,7 @@ def test_the_session(monkeypatch):
 def test_the_four_lines_of_a_step_are_those_of_train_epoch():
     source = inspect.getsource(common.train_epoch).replace(".to(device)", "")
     lines = re.search(r"```python\n(loss = .*?)```", TEXT, re.S)[1]
-    places = [source.index(line.partition("  #")[0])
+    places = [source.index(line.partition("#")[0].rstrip())
               for line in lines.splitlines()]
     assert places == sorted(places) and len(places) == 4
 
