@@ -47,20 +47,19 @@ def find_digit(grey):
 
 def read_grey(path):
     """Returns the grey of a picture file, turned upright by its EXIF tag."""
-    try:
-        picture = Image.open(path)
-    except UnidentifiedImageError as error:
-        raise ValueError("it is not a picture, or one of an unknown format "
-                         "such as HEIC; save it as JPEG or PNG") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"make it smaller ({error})") from error
-    with picture:
-        picture.draft(None, (2 * SIDE, 2 * SIDE))  # for a JPEG: decode less
+    with open(path, "rb") as file:
         try:
-            picture.load()
-        except OSError as error:
+            picture = Image.open(file)
+            picture.draft(None, (2 * SIDE, 2 * SIDE))  # a JPEG: decode less
+            upright = ImageOps.exif_transpose(picture)  # which loads it
+        except UnidentifiedImageError as error:
+            raise ValueError("it is not a picture, or one of an unknown format"
+                             " such as HEIC; save it as JPEG or PNG"
+                             ) from error
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"make it smaller ({error})") from error
+        except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(f"it is damaged ({error})") from error
-        upright = ImageOps.exif_transpose(picture)
     deep = upright.mode[0] in "IF"  # more than 8 bits a pixel
     return grey_of_deep(upright) if deep else grey_of(upright)
 
@@ -109,9 +108,9 @@ def remove_paper(grey):
 
 
 def measure_strokes(ink):
-    """Returns the median ink of the strokes. A stroke may be faint, a quarter
-    of the darkest, where it is connected to one twice as dark: so are the
-    strokes of a 4 to its bar, but seldom a shadow."""
+    """Returns the median ink of the strokes. Faint ink, down to a quarter of
+    the darkest, counts only where it is connected to ink of at least half the
+    darkest: the strokes of a 4 are, through its bar; a shadow seldom is."""
     shapes = find_shapes(ink >= ink.max() / 4)
     darkest = ndimage.maximum(ink, shapes, range(shapes.max() + 1))
     return np.median(ink[(shapes > 0) & (darkest >= ink.max() / 2)[shapes]])
@@ -193,7 +192,7 @@ def drop_specks(shapes, dark):
 
 
 def count_pixels(shapes, dark):
-    """Returns the number of each shape's dark pixels; 0 for what is none."""
+    """Returns the number of each shape's dark pixels, and 0 for number 0."""
     return np.bincount(shapes[dark & (shapes > 0)], minlength=shapes.max() + 1)
 
 

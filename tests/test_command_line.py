@@ -17,6 +17,7 @@ from extras.distortions import DistortedLoader
 
 ROOT = Path(common.__file__).parent
 SEVEN = ROOT / "tests" / "digits" / "7.jpg"
+FINAL = ROOT / "results" / "weights" / "double_fc_dropout-seed0.pt"
 SMOKE = ["--epochs", 2, "--train-size", 30, "--test-size", 20]
 LIMITS = {"epochs": (1, 10**9), "seed": (0, 2**63 - 1), "threads": (1, 1024),
           "train_size": (1, 60000), "test_size": (1, 10000)}
@@ -107,6 +108,11 @@ BAD = {  # arguments: words of the message
     "--read x.jpg --test-size 3": "leave out --test-size",
     "--read x.jpg --net 2dense": "no weights of expanded_data_double_fc are",
     "--load x.pt": "cannot read x.pt: No such file or directory",
+    "--load  --epochs 1": "leave out --epochs",
+    f"--load {SEVEN}": "7.jpg is damaged, or not written by --save",
+    f"--load {FINAL}": "do not fit a ConvNetSimple: fc1.weight is",
+    "--read x.jpg --draw": "--draw: not allowed with",
+    "--read": "--read: expected at least one argument",
     **{f"--{flag} {value}":
        f"--{flag.replace('_', '-')} {value} is not from {least} to {most}"
        for flag, (least, most) in LIMITS.items()
