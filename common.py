@@ -71,13 +71,10 @@ def train_network(model, data_loader, num_epochs, loss_function, optimizer,
     Raises ValueError for an empty loader, FloatingPointError for divergence.
     """
     test_loader = get_test_loader() if test_loader is None else test_loader
-    if hasattr(data_loader, "__next__") or hasattr(test_loader, "__next__"):
-        raise ValueError("an iterator can be read only once; give a loader, "
-                         "or a list of batches")
     history = {} if history is None else history
     for name in "loss", "test_accuracy", "seconds":
         history.setdefault(name, [])
-    for epoch in range(len(history["loss"]) + 1, num_epochs + 1):
+    for epoch in range(len(history["test_accuracy"]) + 1, num_epochs + 1):
         start = time.perf_counter()
         loss = train_epoch(model, data_loader, loss_function, optimizer,
                            epoch, num_epochs)
@@ -111,7 +108,8 @@ def train_epoch(model, data_loader, loss_function, optimizer, epoch=1,
             if batches % 100 == 0:
                 bar.set_postfix(loss=total.item() / batches, refresh=False)
     if batches == 0:
-        raise ValueError(f"{info}: the training loader is empty")
+        raise ValueError(f"{info}: the training loader is empty (an iterator "
+                         "can be read only once)")
     mean = total.item() / batches
     if not (total.isfinite() and all(weights.isfinite().all()
                                      for weights in model.parameters())):
@@ -172,7 +170,8 @@ def measure_accuracy(model, data_loader):
             correct += (outputs.argmax(dim=1) == labels).sum().item()
             total += len(labels)
     if total == 0:
-        raise ValueError("the test loader is empty")
+        raise ValueError("the test loader is empty (an iterator can be read "
+                         "only once)")
     return correct / total
 
 
@@ -217,7 +216,7 @@ def testing(model):
 
 
 def check_labels(labels, count):
-    """Returns labels (count,) as int64; ValueError if they cannot be."""
+    """Returns labels (count,) as int64; raises ValueError for others."""
     if (not isinstance(labels, torch.Tensor) or labels.is_floating_point()
             or labels.shape != (count,)):
         raise ValueError(f"labels must be integers of shape ({count},), as "
@@ -235,8 +234,8 @@ def device_of(model):
 def get_dataset(root=DATA, train=True, transform=ToTensor(), download=True):
     """Returns MNIST, whose items are (image (1, 28, 28), label int).
 
-    A transform of your own gets a PIL image. Raises RuntimeError if a file is
-    damaged and its archive not whole, or missing and not to be downloaded.
+    A transform of your own gets a PIL image. Raises RuntimeError if a file and
+    its archive are damaged, or if it is missing and cannot be downloaded.
     """
     root = Path(root).expanduser()
     raw = root / "MNIST" / "raw"
@@ -253,10 +252,6 @@ def get_dataset(root=DATA, train=True, transform=ToTensor(), download=True):
 def repair_files(raw):
     """Unpacks missing and damaged files, each whole or not at all; torchvision
     checks only that they exist."""
-    old = raw.parent / "processed"
-    if old.exists():
-        raise RuntimeError(f"an older torchvision wrote {old}, which would be "
-                           "read instead; move it away")
     for (archive, md5), unpacked_md5 in zip(MNIST.resources, UNPACKED_MD5):
         file = raw / Path(archive).stem
         if check_integrity(file, unpacked_md5):
@@ -346,9 +341,10 @@ def get_loader(dataset, batch_size=BATCH_SIZE, shuffle=True):
     """Returns a loader of (images, labels) batches; the last may be smaller.
 
     Takes any map-style dataset. MNIST, FashionMNIST and KMNIST with ToTensor,
-    and a Subset of them, as they are now, get a fast loader; all others get
-    torch's DataLoader. With shuffle, each epoch draws a new order from torch's
-    global random generator; the two kinds draw different ones from a seed.
+    and Subsets of them get a fast loader, which does not notice later changes;
+    all others get torch's DataLoader. With shuffle, each epoch draws a new
+    order from torch's global random generator; the two kinds draw different
+    ones from a seed.
     """
     found = find_images(dataset)
     if found is None:

@@ -65,8 +65,9 @@ class Paper:
     """
     def __init__(self, figure, net, scores=True):
         self.figure, self.net, self.scores = figure, net, scores
-        self.convolution = next((layer for layer in net.modules()
-                                 if isinstance(layer, nn.Conv2d)), None)
+        self.convolution = next((
+            layer for layer in net.modules()
+            if isinstance(layer, nn.Conv2d) and layer.in_channels == 1), None)
         figure.set_facecolor("0.9")
         figure.set_layout_engine("constrained", rect=(0, 0.1, 1, 0.9))
         maps = ["maps"] if self.convolution else []

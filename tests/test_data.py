@@ -252,12 +252,6 @@ def test_a_damaged_file_without_archive_stays_and_is_named(root):
     assert images_of(root).read_bytes() == b"altered"
 
 
-def test_a_folder_of_an_old_torchvision_is_refused(root):
-    (root / "MNIST" / "processed").mkdir()
-    with pytest.raises(RuntimeError, match="processed, .*; move it away"):
-        common.get_dataset(root)
-
-
 def test_a_folder_that_cannot_be_written(root, monkeypatch):
     def refuse(*args, **options):
         raise PermissionError(13, "Permission denied", str(root))

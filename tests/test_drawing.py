@@ -75,15 +75,18 @@ def test_the_maps_are_of_the_first_convolution(net):
     assert torch.allclose(shown[28:52, 54:78], maps[6], atol=1e-6)
 
 
-def test_a_net_of_your_own():
-    """With a convolution of another size and number of maps."""
-    own = torch.nn.Sequential()
-    own.conv1 = torch.nn.Conv2d(1, 6, 3)
-    own.rest = torch.nn.Sequential(torch.nn.Flatten(),
-                                   torch.nn.Linear(6*26*26, 10))
-    paper = open_paper(own)
+@pytest.mark.parametrize("colours", [1, 3])
+def test_a_net_of_your_own(colours):
+    """With a convolution of another size, of grey images or coloured ones."""
+    class Own(torch.nn.Sequential):
+        def forward(self, images):
+            return super().forward(images.expand(-1, colours, -1, -1))
+
+    paper = open_paper(Own(torch.nn.Conv2d(colours, 6, 3), torch.nn.Flatten(),
+                           torch.nn.Linear(6*26*26, 10)))
     stroke(paper, SEVEN)
     assert heights(paper).sum() == pytest.approx(1)
+    assert ("maps" in paper.shown) == (colours == 1)
 
 
 def test_a_dense_net_has_no_maps_and_shows_its_outputs():
