@@ -22,7 +22,7 @@ from common import (TEST_BATCH_SIZE, compute_outputs, get_dataset,
                     get_extended_dataset, get_loader, test_network,
                     train_and_test_network)
 from extras.digits import read_digit
-from extras.distortions import get_distorted_loader
+from extras.distortions import DistortedLoader
 from extras.runs import (CHANCE, RECIPE, check_writable, describe_run,
                          find_weights, load_weights, resume, save_checkpoint,
                          save_weights, write_record)
@@ -54,21 +54,25 @@ def run_command_line(description, nets, experiments, read_with, argv=None):
     """
     parser = make_parser(description, nets, experiments, read_with)
     args = parser.parse_args([  # with - or _ in flags of several words
-        re.sub("^--[^=]+", lambda name: name[0].replace("_", "-"), word)
+        re.sub("^--[^=]+", lambda match: match[0].replace("_", "-"), word)
         for word in (sys.argv[1:] if argv is None else map(str, argv))])
     threads = torch.get_num_threads()
     try:
         with exit_on(parser, 2, ValueError):
             recipe = complete_flags(args, nets, experiments, read_with)
         torch.set_num_threads(args.threads)
+        if args.load is None:
+            return train(parser, args, recipe)
+        net = recipe.net_class()
+        with exit_on(parser, 2, OSError, ValueError):
+            load_weights(net, args.load)
+        net.to(args.device)
         if args.draw:
-            open_drawing(parser, args, recipe)
+            open_drawing(parser, net, recipe.scores)
         elif args.read:
-            read_pictures(parser, args, recipe)
-        elif args.load is not None:
-            test_weights(parser, args, recipe)
+            read_pictures(parser, args.read, net, recipe.scores)
         else:
-            train(parser, args, recipe)
+            test_weights(parser, args, net)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EPIPE):  # of print
             raise
@@ -89,7 +93,7 @@ def exit_on(parser, status, *errors):
 
 
 def explain(error):
-    """Returns an error's message in one line, and without a file's errno."""
+    """Returns an error's message in one line, without the errno."""
     if getattr(error, "filename", None) is not None:
         return f"cannot read {error.filename}: {error.strerror}"
     return " ".join(str(error).split())
@@ -111,7 +115,7 @@ def train(parser, args, recipe):
     net, history = recipe.net_class().to(args.device), {}
     after_epoch = None
     if args.checkpoint:
-        run = describe_run(net, settings, recipe.loss_function)
+        run = describe_run(net, settings)
         resume_run(parser, args, net, run, history)
 
         def after_epoch():
@@ -153,24 +157,18 @@ def write_files(parser, args, net, settings, history):
         parser.exit(1, f"{parser.prog}: error: {'; '.join(failures)}\n")
 
 
-def test_weights(parser, args, recipe):
-    """Tests saved weights."""
-    net = recipe.net_class()
-    with exit_on(parser, 2, OSError, ValueError):
-        load_weights(net, args.load)
+def test_weights(parser, args, net):
+    """Tests a net."""
     with exit_on(parser, 2, RuntimeError):
         get_dataset(train=False)
-    test_network(net.to(args.device), make_test_loader(args))
+    test_network(net, make_test_loader(args))
 
 
-def read_pictures(parser, args, recipe):
+def read_pictures(parser, paths, net, scores):
     """Prints the digit in each picture, and how sure the net is; ends with
     status 2 if one cannot be read."""
-    net, failed = recipe.net_class(), False
-    with exit_on(parser, 2, OSError, ValueError):
-        load_weights(net, args.load)
-    net.to(args.device)
-    for path in args.read:
+    failed = False
+    for path in paths:
         try:
             image = read_digit(path)
         except (OSError, ValueError) as error:
@@ -178,7 +176,7 @@ def read_pictures(parser, args, recipe):
             failed = True
             continue
         outputs, kind = compute_outputs(net, image[None])[0], "output"
-        if recipe.scores:
+        if scores:
             outputs, kind = outputs.softmax(dim=0), "probability"
         print(f"{path}: {outputs.argmax()} ({kind} {outputs.max():.3f})",
               flush=True)
@@ -186,14 +184,11 @@ def read_pictures(parser, args, recipe):
         parser.exit(2)
 
 
-def open_drawing(parser, args, recipe):
+def open_drawing(parser, net, scores):
     """Opens a window in which to draw digits for a net."""
     from extras.drawing import ScreenError, draw  # only now: Matplotlib
-    net = recipe.net_class()
-    with exit_on(parser, 2, OSError, ValueError):
-        load_weights(net, args.load)
     with exit_on(parser, 2, ScreenError):
-        draw(net.to(args.device), recipe.scores)
+        draw(net, scores)
 
 
 def make_test_loader(args):
@@ -206,7 +201,7 @@ def make_train_loader(args):
     """Returns a loader of the training images that args ask for."""
     dataset = get_extended_dataset() if args.extend_data else get_dataset()
     some = Subset(dataset, range(args.train_size * len(dataset) // 60000))
-    return get_distorted_loader(some) if args.distort else get_loader(some)
+    return DistortedLoader(some) if args.distort else get_loader(some)
 
 
 def what_is_kept(args):
@@ -244,12 +239,12 @@ def make_parser(description, nets, experiments, read_with):
         parser.add_argument(f"--{name}", metavar="FILE", help=text)
     parser.add_argument("--load", metavar="FILE", help="instead of training, "
                         "test the weights that --save wrote")
-    asking = parser.add_mutually_exclusive_group()
-    asking.add_argument("--read", metavar="PICTURE", nargs="+",
+    reading = parser.add_mutually_exclusive_group()
+    reading.add_argument("--read", metavar="PICTURE", nargs="+",
                         action="extend", help="instead of training, read the "
                         "digit in each picture, with weights of --load or "
                         "published ones")
-    asking.add_argument("--draw", action="store_true", help="instead of "
+    reading.add_argument("--draw", action="store_true", help="instead of "
                         "training, draw digits in a window, and see how they "
                         "are read")
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
@@ -268,7 +263,7 @@ def add_switches(parser):
                         choices=("cpu", "cuda", "mps"), help="default: cpu, "
                         "as in the published runs; cuda is an NVIDIA GPU, mps "
                         "an Apple GPU. With batches of ten, a GPU helps "
-                        "little, and slows nets without convolutions down")
+                        "little, and slows down the dense nets")
 
 
 def flag(name):
@@ -297,8 +292,8 @@ def complete_flags(args, nets, experiments, read_with):
     if args.rest:
         raise ValueError(f"unrecognized argument {args.rest[0]}; to read a "
                          "picture, put --read before it")
-    asks = args.read or args.draw
-    published = asks and args.load is None
+    reading = args.read or args.draw
+    published = reading and args.load is None
     name = args.experiment or nets.get(args.net) or (
         read_with if published else [*nets.values()][0])
     if published:
@@ -311,7 +306,7 @@ def complete_flags(args, nets, experiments, read_with):
     if args.load is not None and given:
         raise ValueError("--load, --read and --draw do not train; leave out "
                          + ", ".join(given))
-    if asks and args.test_size is not None:
+    if reading and args.test_size is not None:
         raise ValueError("--read and --draw test nothing; leave out "
                          "--test-size")
     recipe = experiments[name]

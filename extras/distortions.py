@@ -6,7 +6,7 @@ stretched, slanted and moved a little, and whose strokes waver as if drawn by
 another hand, is still the same digit. The sigma of 4 pixels is theirs; the
 strength of each distortion is our choice.
 
-    >>> loader = get_distorted_loader(get_dataset())
+    >>> loader = DistortedLoader(get_dataset())
     >>> accuracies = train_and_test_network(net, train_loader=loader)
 
 Each pixel of a distorted image is looked up at a place of the original. A
@@ -30,19 +30,14 @@ ELASTIC_SIGMA = 4  # pixels, of the Gaussian that smooths the displacements
 MIDDLE = (IMAGE_WIDTH - 1) / 2  # of an image, in pixels from its first
 
 
-def get_distorted_loader(dataset, batch_size=BATCH_SIZE):
-    """Returns a loader of (images, labels) batches, shuffled, whose images
-    are distorted; the last batch may be smaller.
+class DistortedLoader:
+    """A loader of (images, labels) batches, shuffled, whose images are
+    distorted; the last batch may be smaller.
 
     Takes any map-style dataset of images (1, 28, 28). Each epoch draws a new
     order and new distortions from torch's global random generator.
     """
-    return DistortedLoader(dataset, batch_size)
-
-
-class DistortedLoader:
-    """The loader that get_distorted_loader returns."""
-    def __init__(self, dataset, batch_size):
+    def __init__(self, dataset, batch_size=BATCH_SIZE):
         # about 1,000 images at once take less time
         self.blocks = get_loader(dataset,
                                  max(1000 // batch_size, 1) * batch_size)

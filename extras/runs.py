@@ -30,9 +30,6 @@ def save_weights(net, path):
     """Writes net's state_dict, as --save does. Raises OSError."""
     weights = {name: value.cpu().contiguous()
                for name, value in net.state_dict().items()}
-    if not weights:
-        raise ValueError("the net has no weights; keep its layers in an "
-                         "nn.ModuleList, not in a Python list")
     write_torch(path, weights)
 
 
@@ -47,8 +44,7 @@ def load_weights(net, path):
     weights = content["net"] if is_checkpoint(content) else content
     if not isinstance(weights, dict) or not all(
             isinstance(value, torch.Tensor) for value in weights.values()):
-        raise ValueError(f"{path} does not hold just weights but "
-                         f"{describe_content(weights)}; write weights with "
+        raise ValueError(f"{path} does not hold just weights; write them with "
                          "--save, or torch.save(net.state_dict(), FILE)")
     check_fit(path, weights, net)
     net.load_state_dict(weights)
@@ -59,36 +55,18 @@ def find_weights(experiment, folder=RESULTS / "weights"):
     return min(folder.glob(f"{experiment}-seed*.pt"), default=None)
 
 
-def describe_content(content):
-    """Returns the keys of a dict, or the type of anything else, in words."""
-    if isinstance(content, dict):
-        return f"a dict of {', '.join(map(str, content))}"
-    return f"a {type(content).__name__}"
-
-
 def check_fit(path, weights, net):
     """Raises ValueError if weights are not those of a net like this one."""
-    here = net.state_dict()
-    misfits = [f"{name} is {shape_of(weights, name)} in the file but "
-               f"{shape_of(here, name)} in the net"
-               for name in {**here, **weights}
-               if shape_of(weights, name) != shape_of(here, name)]
-    if misfits:
-        hint = ("load weights before compiling a net"
-                if any("_orig_mod." in misfit for misfit in misfits) else
-                "load them into the net that they were saved from (on the "
-                "command line, name it with --net or --experiment)")
-        more = f" (and {len(misfits) - 1} more)" * (len(misfits) > 1)
-        raise ValueError(f"the weights in {path} do not fit a "
-                         f"{type(net).__name__}: {misfits[0]}{more}; {hint}")
-    for name, value in weights.items():
-        if not value.isfinite().all():
-            raise ValueError(f"{path} holds nan or infinite weights in {name}")
-
-
-def shape_of(weights, name):
-    """Returns the shape of a state_dict's tensor, or "missing"."""
-    return tuple(weights[name].shape) if name in weights else "missing"
+    there, here = ({name: tuple(value.shape) for name, value in state.items()}
+                   for state in (weights, net.state_dict()))
+    for name in {**here, **there}:
+        if there.get(name) != here.get(name):
+            raise ValueError(
+                f"the weights in {path} do not fit a {type(net).__name__}: "
+                f"{name} is {there.get(name, 'missing')} in the file but "
+                f"{here.get(name, 'missing')} in the net; load them into the "
+                "net that they were saved from (on the command line, name it "
+                "with --net or --experiment)")
 
 
 # Records
@@ -142,28 +120,13 @@ def processor(device="cpu"):
 
 # Checkpoints
 
-def describe_run(net, settings, loss_function):
+def describe_run(net, settings):
     """Returns all that must not change while a run is resumed: its settings,
-    and the code of its net and loss."""
-    run = {**settings, "batch_size": BATCH_SIZE, "net": describe(net),
-           "loss": describe(loss_function)}
+    and the name and the file of its net."""
+    run = {**settings, "batch_size": BATCH_SIZE, "net": type(net).__name__,
+           "code": inspect.getsource(inspect.getmodule(type(net)))}
     del run["epochs"]  # more of them extend a run
     return run
-
-
-def describe(part):
-    """Returns the settings of a net or of a loss function, and its code: for
-    a module, that of its class, its layers' and their bases, if not torch's.
-    """
-    settings = {name: value for name, value in vars(part).items()
-                if not name.startswith("_")}
-    text = re.sub(" at 0x[0-9a-f]+", "", f"{part} {settings}")
-    modules = part.modules() if isinstance(part, nn.Module) else []
-    kinds = [part] if inspect.isfunction(part) else dict.fromkeys(
-        kind for module in modules for kind in type(module).mro()
-        if issubclass(kind, nn.Module)
-        and not kind.__module__.startswith("torch."))
-    return "\n".join([text, *map(inspect.getsource, kinds)])
 
 
 def save_checkpoint(net, path, run, history):

@@ -97,7 +97,7 @@ def test_an_epoch_has_every_image_once_with_its_label(train_data, size):
     for dataset in (Subset(data, range(1605)),
                     [(data[i][0].double(), i) for i in range(105)]):
         count = len(dataset)
-        loader = distortions.get_distorted_loader(dataset, size)
+        loader = distortions.DistortedLoader(dataset, size)
         images, labels = zip(*loader)
         full, rest = divmod(count, size)
         assert [*map(len, labels)] == [size] * full + [rest] * (rest > 0)
@@ -114,7 +114,7 @@ def test_every_use_differs_and_a_seed_repeats_it(train_data):
     def epoch():
         return torch.cat([images for images, _ in loader])
 
-    loader = distortions.get_distorted_loader(Subset(train_data, [0] * 40))
+    loader = distortions.DistortedLoader(Subset(train_data, [0] * 40))
     torch.manual_seed(1)
     first, state, second = epoch(), torch.get_rng_state(), epoch()
     assert torch.pdist(torch.cat([first, second]).flatten(1)).min() > 0.5
