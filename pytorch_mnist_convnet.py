@@ -9,8 +9,8 @@ Pooling comes before the activation, as in Nielsen's code. For activations that
 never decrease (so not for GELU or SiLU) the result is the same, and there are
 fewer to compute.
 
-The layout channels_last only makes the nets faster. It asks one thing of an
-edit: to flatten maps, write x.flatten(1), as x.view fails.
+The layout channels_last only makes the nets faster. If you edit a net, flatten
+maps with x.flatten(1), as x.view fails.
 """
 
 import torch

@@ -86,7 +86,7 @@ def original_test(net, loader):
 
 
 def seconds(function, *args):
-    """Returns how long a call takes, with what it prints held back."""
+    """Returns how long a call takes, with its output suppressed."""
     with contextlib.redirect_stdout(io.StringIO()):
         wait_for_gpu()
         start = time.perf_counter()
@@ -109,32 +109,19 @@ def some_batches(loader, steps):
     return itertools.islice(batches, steps)
 
 
-def take_turns(rounds, *functions):
-    """Returns each function's median result, in ms, calling them in turn."""
-    results = [[function() for function in functions] for _ in range(rounds)]
-    return [1000 * statistics.median(column) for column in zip(*results)]
-
-
-def run_at(place, function, net=None):
-    """Returns a function that calls the given one at one of the places, with
-    the net moved there."""
-    _, device, threads = place
-
-    def call():
+def print_row(what, options, old, new, *nets):
+    """Prints a line of the table: at each place, the median times in ms of the
+    article's function and of ours, which take turns, and their ratio."""
+    cells = []
+    for _, device, threads in options.places:
         torch.set_num_threads(threads)
-        if net is not None:
+        for net in nets:
             net.to(device)
-        return function()
-    return call
-
-
-def print_row(what, options, *sides):
-    """Prints a line of the table: the times in ms of the article's side and of
-    ours, each (function, net), and their ratio, at each place."""
-    times = take_turns(options.rounds, *[
-        run_at(place, *side) for place in options.places for side in sides])
-    cells = [f"{milliseconds(old)} | {milliseconds(new)} | {old / new:.2f}"
-             for old, new in zip(times[::2], times[1::2])]
+        times = [(old(), new()) for _ in range(options.rounds)]
+        before, after = (1000 * statistics.median(side)
+                         for side in zip(*times))
+        cells += [milliseconds(before), milliseconds(after),
+                  f"{before / after:.2f}"]
     print(f"| {what} | {' | '.join(cells)} |", flush=True)
 
 
@@ -151,20 +138,21 @@ def compare_steps(name, recipe, loaders, options):
     new_sgd = common.PlainSGD(new.parameters(), recipe.lr, recipe.wd)
     print_row(
         f"{name}: a step", options,
-        (lambda: seconds(original_training, old,
-                         some_batches(loaders[0], options.steps),
-                         recipe.loss_function, old_sgd) / options.steps, old),
-        (lambda: seconds(common.train_epoch, new,
-                         some_batches(loaders[1], options.steps),
-                         recipe.loss_function, new_sgd) / options.steps, new))
+        lambda: seconds(original_training, old,
+                        some_batches(loaders[0], options.steps),
+                        recipe.loss_function, old_sgd) / options.steps,
+        lambda: seconds(common.train_epoch, new,
+                        some_batches(loaders[1], options.steps),
+                        recipe.loss_function, new_sgd) / options.steps,
+        old, new)
 
 
 def compare_tests(name, recipe, loaders, options):
     """Prints the time of a test, original and ours."""
     old, new = original_net(recipe.net_class), recipe.net_class()
     print_row(f"{name}: a test of {options.images:,} images", options,
-              (lambda: seconds(original_test, old, loaders[0]), old),
-              (lambda: seconds(common.test_network, new, loaders[1]), new))
+              lambda: seconds(original_test, old, loaders[0]),
+              lambda: seconds(common.test_network, new, loaders[1]), old, new)
 
 
 def follow_strokes(rounds):
@@ -175,8 +163,8 @@ def follow_strokes(rounds):
     paper = Paper(canvas.figure, net)
     canvas.draw()
     paper.strokes += SEVEN
-    time, = take_turns(10 * rounds, lambda: seconds(paper.update))
-    print(f"\nThe drawing window follows the mouse in {time:.0f} ms.")
+    time = statistics.median(seconds(paper.update) for _ in range(10 * rounds))
+    print(f"\nThe drawing window follows the mouse in {1000 * time:.0f} ms.")
 
 
 def measured(places):
@@ -200,8 +188,8 @@ def print_table(options):
     for name, recipe in networks():
         compare_tests(name, recipe, test_loaders, options)
     print_row("a batch of ten from the loader", options, *[
-        (lambda loader=loader: seconds(
-            list, some_batches(loader, options.steps)) / options.steps,)
+        lambda loader=loader: seconds(
+            list, some_batches(loader, options.steps)) / options.steps
         for loader in train_loaders])
 
 

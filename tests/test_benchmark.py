@@ -1,16 +1,6 @@
 """The benchmark still runs; what it measures is for people to read."""
 
-import pytest
-import torch
-
 from extras import benchmark
-
-
-@pytest.fixture(autouse=True)
-def same_threads_afterwards():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_it_runs(capsys):

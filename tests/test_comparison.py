@@ -51,14 +51,6 @@ def test_what_is_not_another_run(write, second, complaint):
         comparison.read_runs(write(FIRST, second))
 
 
-@pytest.mark.parametrize("runs", [
-    [0.5, 0.6], {"test_accuracy": [0.5]}, [{}], [], 3,
-    kind([0.5], [0.5, 0.6])])
-def test_what_is_not_a_list_of_runs(runs):
-    with pytest.raises(ValueError, match="must be a list of records"):
-        comparison.accuracies(runs)
-
-
 def test_two_kinds_of_runs_compared():
     old = kind([0.9, 0.10, 0.30], [0.9, 0.30, 0.20])
     new = kind([0.4, 0.40], [0.6, 0.44], [0.5, 0.45])

@@ -38,7 +38,7 @@ def main(root=RESULTS.parent):
 
 
 def fill_in(page, blocks):
-    """Returns a page's text, in bytes, with each table as it should be."""
+    """Returns a page's text, in bytes, with its tables brought up to date."""
     text = page.read_text("utf-8")
     filled, count = re.subn(
         "<!-- (.*) -->\n((?!<!-- ).*\n)*<!-- end -->\n",

@@ -57,9 +57,8 @@ def draw_dots(records):
     axes.set_yticks(range(len(names)), [f"{name} (n = {len(records[name])})"
                                         for name in names])
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(*zip(*{label: (handle, label) for handle, label
-                       in zip(handles, labels)}.values()),
-                loc="lower left")
+    shown = dict(zip(labels, handles))  # each label once
+    axes.legend(shown.values(), shown.keys(), loc="lower left")
     return figure
 
 

@@ -116,8 +116,8 @@ def draw_digits(paths, net):
 
 
 def draw_convolution(image, kernel, feature_map, pooled):
-    """Returns how a window of an image, times a kernel, gives a pixel of a
-    feature map, and that a pixel of a pooled one."""
+    """Returns a window of an image, the kernel, the pixel of the map that they
+    give, and the pixel of the pooled map that it gives."""
     figure = Figure(figsize=(9, 2.9), layout="constrained")
     grid, limit = figure.subplots(1, 4), kernel.abs().max().item()
     grid[0].imshow(image.numpy(), "Greys")

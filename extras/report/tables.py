@@ -90,7 +90,7 @@ def deviation_text(values):
 
 
 def runs_table(records, labels):
-    """Returns the table of all that was measured of each row's runs."""
+    """Returns the table of what the runs of each experiment measured."""
     rows = []
     for name, runs in records.items():
         ends, tens = mean_of_last(runs), mean_of_last(runs, 10)
