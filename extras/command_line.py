@@ -226,11 +226,11 @@ def make_parser(description, nets, experiments, read_with):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     which, first = parser.add_mutually_exclusive_group(), [*nets][0]
     which.add_argument("--experiment", choices=experiments, metavar="NAME",
-                       help=f"one of those below; default: {nets[first]} (for "
-                       f"reading pictures, {read_with})")
+                       help=f"one of those below; default: {nets[first]}"
+                       + f", but {read_with} to read pictures"
+                       * (read_with != nets[first]))
     which.add_argument("--net", choices=nets, help="a net, with its usual "
-                       "experiment: " + ", ".join(
-                           f"{net} is {name}" for net, name in nets.items()))
+                       "experiment: " + ", ".join(nets.values()))
     for name, (kind, _, _, text) in NUMBERS.items():
         parser.add_argument(flag(name), type=kind, help=text,
                             metavar="N" if kind is int else "RATE")

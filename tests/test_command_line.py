@@ -81,10 +81,11 @@ def test_the_nets_and_the_help(capsys):
     with pytest.raises(SystemExit):
         convnet.main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for words in ("default: basic_conv (for reading pictures, double_fc_dropou"
-                  "t)", "final is double_fc_dropout", "dbl_conv_relu 60 epochs"
-                  ", lr 0.03, wd 0.00005 expanded_data 60", "wd 0, extended di"
-                  "storted_data 60 epochs, lr 0.01, wd 0, distorted dbl_"):
+    for words in ("default: basic_conv, but double_fc_dropout to read", "usual"
+                  " experiment: basic_conv, dbl_conv, dbl_conv_relu, expanded",
+                  "dbl_conv_relu 60 epochs, lr 0.03, wd 0.00005 expanded_data "
+                  "60", "wd 0, extended distorted_data 60 epochs, lr 0.01, wd "
+                  "0, distorted dbl_"):
         assert words in text
 
 
