@@ -127,7 +127,7 @@ def print_row(what, options, old, new, *nets):
 
 def milliseconds(time):
     """Returns a time in ms, without decimals if it is long."""
-    return f"{time:.{0 if time >= 100 else 3}f}"
+    return f"{time:.{0 if time >= 10 else 3}f}"
 
 
 def compare_steps(name, recipe, loaders, options):
