@@ -305,8 +305,10 @@ def test_a_window_times_a_kernel_is_a_pixel_of_the_map(drawn):
         side = axes.patches[k].get_width()
         return axes.images[0].get_array()[y:y + side, x:x + side]
 
-    bias = torch.load(RESULTS / "weights/double_fc_dropout-seed0.pt",
-                      weights_only=True)["conv1.bias"].numpy()
+    weights = torch.load(RESULTS / "weights/double_fc_dropout-seed0.pt")
+    bias = weights["conv1.bias"].numpy()
+    np.testing.assert_array_equal(kernel.images[0].get_array(),
+                                  weights["conv1.weight"][9, 0])
     pixel, = framed(feature_map, 1).ravel()
     window = framed(image, 0) * kernel.images[0].get_array()
     assert np.isclose(window.sum() + bias, pixel, atol=1e-5).any()

@@ -154,8 +154,9 @@ def draw_dropout(net, image, label):
     ticks = sorted({0, label, off.argmax().item()})
     for name, values in (*zip("01234567", asked), ("off", off)):
         draw_answer(panels[name], values, label, ticks)
-    panels["5"].set_xlabel("asked eight times, dropout on", x=1.1)
-    panels["off"].set_xlabel("dropout off")
+    panels["5"].set_xlabel("probabilities, asked eight times with dropout on",
+                           x=1.1)
+    panels["off"].set_xlabel("probabilities, dropout off")
     return figure
 
 
