@@ -220,33 +220,35 @@ def make_parser(description, nets, experiments, read_with):
     parser = argparse.ArgumentParser(
         description=description, allow_abbrev=False,
         usage="%(prog)s [--read PICTURE ...] [flags]  (see --help)",
-        epilog="experiments, and the flags that they stand for:\n"
+        epilog="experiments, and the settings that flags can change:\n"
         + "\n".join(f"  {name:25}{recipe_text(recipe)}"
                     for name, recipe in experiments.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    which, first = parser.add_mutually_exclusive_group(), [*nets][0]
+    training = parser.add_argument_group("training and testing")
+    which, first = training.add_mutually_exclusive_group(), [*nets][0]
     which.add_argument("--experiment", choices=experiments, metavar="NAME",
                        help=f"one of those below; default: {nets[first]}"
                        + f", but {read_with} to read pictures"
                        * (read_with != nets[first]))
-    which.add_argument("--net", choices=nets, help="a net, with its usual "
-                       "experiment: " + ", ".join(nets.values()))
+    which.add_argument("--net", choices=nets, help="short for an experiment: "
+                       + ", ".join(f"{net} for {name}"
+                                   for net, name in nets.items()))
     for name, (kind, _, _, text) in NUMBERS.items():
-        parser.add_argument(flag(name), type=kind, help=text,
-                            metavar="N" if kind is int else "RATE")
-    add_switches(parser)
+        training.add_argument(flag(name), type=kind, help=text,
+                              metavar="N" if kind is int else "RATE")
+    add_switches(training)
+    files = parser.add_argument_group("files of a run")
     for name, text in FILES.items():
-        parser.add_argument(f"--{name}", metavar="FILE", help=text)
-    parser.add_argument("--load", metavar="FILE", help="instead of training, "
-                        "test the weights that --save wrote")
-    reading = parser.add_mutually_exclusive_group()
+        files.add_argument(f"--{name}", metavar="FILE", help=text)
+    instead = parser.add_argument_group("instead of training")
+    instead.add_argument("--load", metavar="FILE",
+                         help="test the weights that --save wrote")
+    reading = instead.add_mutually_exclusive_group()
     reading.add_argument("--read", metavar="PICTURE", nargs="+",
-                        action="extend", help="instead of training, read the "
-                        "digit in each picture, with weights of --load or "
-                        "published ones")
-    reading.add_argument("--draw", action="store_true", help="instead of "
-                        "training, draw digits in a window, and see how they "
-                        "are read")
+                         action="extend", help="read the digit in each "
+                         "picture, with weights of --load or published ones")
+    reading.add_argument("--draw", action="store_true", help="draw digits in "
+                         "a window, and see how they are read")
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     return parser
 

@@ -81,8 +81,8 @@ def test_the_nets_and_the_help(capsys):
     with pytest.raises(SystemExit):
         convnet.main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for words in ("default: basic_conv, but double_fc_dropout to read", "usual"
-                  " experiment: basic_conv, dbl_conv, dbl_conv_relu, expanded",
+    for words in ("default: basic_conv, but double_fc_dropout to read",
+                  "experiment: simple for basic_conv, 2conv for dbl_conv, rel",
                   "dbl_conv_relu 60 epochs, lr 0.03, wd 0.00005 expanded_data "
                   "60", "wd 0, extended distorted_data 60 epochs, lr 0.01, wd "
                   "0, distorted dbl_"):

@@ -107,7 +107,8 @@ def test_the_arithmetic_of_backpropagation_is_the_scripts():
         "z_l1": 1.58 * 0.8 - 0.14, "a_l1": a_l1, "z_l2": 2.45 * a_l1 - 0.11,
         "a_l2": a_l2, "dz_l2": slopes["b_l2"], "dz_l1": slopes["b_l1"],
         "slope for w_l2": slopes["w_l2"], "slope for w_l1": slopes["w_l1"],
-        "updated_w_l1": manual.train_step(manual.WEIGHTS)["w_l1"]}
+        **{f"updated_{name}": value for name, value
+           in manual.train_step(manual.WEIGHTS).items()}}
     for name, value in values.items():
         line, = re.findall(rf"^{name} = (.*) = {value:.4f}$", TEXT, re.M)
         names = {"sigmoid": manual.sigmoid, "dz_l1": slopes["b_l1"],

@@ -35,7 +35,7 @@ def draw_dots(records):
     """Returns a row for each rung: a dot for each run (the mean of its
     last ten epochs), their mean and standard error, and what was published."""
     names = [name for name in IDEAS if name in records]
-    figure, axes = draw_axes("", height=0.4 * len(names) + 1.2)
+    figure, axes = draw_axes("", height=0.45 * len(names) + 1.2)
     for row, name in enumerate(names):
         values, recipe = mean_of_last(records[name], 10), RECIPES[name]
         above = np.random.default_rng(0).uniform(0.1, 0.4, len(values))
@@ -54,8 +54,9 @@ def draw_dots(records):
     axes.set_xticks(ticks := (96.5, 97, 98, 98.5, 99, 99.3, 99.5, 99.6),
                     map(str, ticks))
     axes.set(xlabel="test accuracy (%)", ylim=(len(names) - 0.5, -0.5))
-    axes.set_yticks(range(len(names)), [f"{name} (n = {len(records[name])})"
-                                        for name in names])
+    axes.set_yticks(range(len(names)), [
+        f"{IDEAS[name]}\n{name} (n = {len(records[name])})"
+        for name in names], size="small")
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles))  # each label once
     axes.legend(shown.values(), shown.keys(), loc="lower left")
@@ -109,7 +110,7 @@ def draw_loss(records):
                   f"{name} ({len(losses)})")
         draw_line(below, accuracies(records[name]).mean(axis=0), colour, name)
     ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
-    above.set(yscale="log", ylabel="training loss", xlabel="")
+    above.set(yscale="log", ylabel="training loss (logarithmic)", xlabel="")
     above.set_yticks(ticks, map(str, ticks))
     above.set_yticks([], minor=True)
     below.set(ylabel="test accuracy (%)", ylim=(98.7, 99.7))

@@ -69,7 +69,7 @@ def draw_shifts(image):
     figure, grid = draw_framed(
         1, 5, 1.85, torch.cat([shift(image) for shift in SHIFTS]))
     for axes, shift in zip(grid, SHIFTS):
-        axes.set_title(shift.__name__)
+        axes.set_title(shift.__name__.replace("_", " "))
         axes.axhline(13.5, color="0.7", linewidth=0.8)  # through the middle
         axes.axvline(13.5, color="0.7", linewidth=0.8)
     return figure

@@ -56,12 +56,13 @@ def table(headings, rows, left=1):
 
 def results_table(records):
     """Returns the table of the front page."""
-    rows = [[idea, f"`{name}`", f"`{RECIPES[name].net_class.__name__}`",
-             minutes(records[name]), *published(RECIPES[name]),
-             mean_text(mean_of_last(records[name])), len(records[name])]
+    rows = [[idea, f"`{name}`",
+             *published(RECIPES[name]), mean_text(mean_of_last(records[name])),
+             len(records[name]), minutes(records[name]),
+             f"`{RECIPES[name].net_class.__name__}`"]
             for name, idea in IDEAS.items() if name in records]
-    return table(("what is new", "`--experiment`", "class",
-                  "minutes", "Nielsen", "article", "ours", "n"), rows, left=3)
+    return table(("what is new", "`--experiment`", "Nielsen", "article",
+                  "ours", "n", "minutes", "class"), rows, left=2)
 
 
 def published(recipe):
@@ -76,9 +77,10 @@ def minutes(runs):
 
 
 def mean_text(values):
-    """Returns the mean of runs; each, if some are no better than chance."""
+    """Returns the mean of runs, or the lowest and the highest if one is no
+    better than chance."""
     if values.min() <= 100 * CHANCE:
-        return ", ".join(f"{value:.2f}" for value in values)
+        return f"{values.min():.2f} to {values.max():.2f}"
     return f"{values.mean():.2f}"
 
 
