@@ -228,7 +228,7 @@ def make_parser(description, nets, experiments, read_with):
     which, first = training.add_mutually_exclusive_group(), [*nets][0]
     which.add_argument("--experiment", choices=experiments, metavar="NAME",
                        help=f"one of those below; default: {nets[first]}"
-                       + f", but {read_with} to read pictures"
+                       + f", but {read_with} to read or draw without --load"
                        * (read_with != nets[first]))
     which.add_argument("--net", choices=nets, help="short for an experiment: "
                        + ", ".join(f"{net} for {name}"
@@ -258,9 +258,9 @@ def add_switches(parser):
     parser.add_argument(flag("extend_data"), help="add four copies of "
                         "each training image, each shifted by a pixel",
                         action=argparse.BooleanOptionalAction)
-    parser.add_argument("--distort", action="store_true", default=None,
-                        help="distort each training image, differently each "
-                        "time it is used")
+    parser.add_argument("--distort", help="distort each training image, "
+                        "differently each time it is used",
+                        action=argparse.BooleanOptionalAction)
     parser.add_argument("--device", default="cpu",
                         choices=("cpu", "cuda", "mps"), help="default: cpu, "
                         "as in the published runs; cuda is an NVIDIA GPU, mps "

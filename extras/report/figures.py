@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from extras.comparison import accuracies, mean_of_last
-from extras.report.records import (DISTORTED, EXTENDED, FAST_FINAL, FINAL,
-                                   RECIPES, RELU)
+from extras.report.records import (DISTORTED, DOUBLE, EXTENDED, FAST_FINAL,
+                                   FINAL, RECIPES, RELU)
 from extras.report.tables import IDEAS
 
 # Okabe and Ito chose these so that colour-blind people can tell them apart
@@ -81,17 +81,21 @@ def draw_line(axes, values, colour, label):
     """Draws values by epoch, with a label at their end."""
     axes.plot(range(1, len(values) + 1), values, colour)
     axes.annotate(label, (len(values), values[-1]), (3, 5), color=colour,
-                  textcoords="offset points", annotation_clip=False)
+                  size="small", textcoords="offset points",
+                  annotation_clip=False)
     axes.set_xlabel("epoch")
 
 
 def draw_final(records):
-    """Returns the accuracies by epoch of the final net, at both rates."""
+    """Returns the accuracies by epoch of the final net, at both rates: those
+    of each run, and their mean."""
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     for axes, name, colour in zip(figure.subplots(1, 2, sharey=True),
                                   (FAST_FINAL, FINAL), (ORANGE, BLUE)):
-        axes.plot(range(1, RECIPES[name].epochs + 1),
-                  accuracies(records[name]).T, colour, linewidth=0.8)
+        tests, epochs = accuracies(records[name]), RECIPES[name].epochs
+        axes.plot(range(1, epochs + 1), tests.T, colour, linewidth=0.6,
+                  alpha=0.5)
+        axes.plot(range(1, epochs + 1), tests.mean(axis=0), colour)
         axes.set(title=f"learning rate {RECIPES[name].lr}", xlabel="epoch",
                  ylabel="test accuracy (%)", ylim=(99.2, 99.75))
         axes.label_outer()
@@ -103,7 +107,7 @@ def draw_loss(records):
     """Returns the median training loss and mean test accuracy by epoch."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
-    for name, colour in {RELU: ORANGE, EXTENDED: YELLOW, FINAL: BLUE,
+    for name, colour in {RELU: ORANGE, DOUBLE: YELLOW, FAST_FINAL: BLUE,
                          DISTORTED: PINK}.items():
         losses = [run["loss"] for run in records[name] if "loss" in run]
         draw_line(above, np.median(losses, axis=0), colour,

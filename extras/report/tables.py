@@ -120,7 +120,9 @@ def rung_table(records, name):
     """Returns the table of one rung of the ladder: its accuracy, and what it
     gains over rungs below."""
     rows = [["accuracy", *published(RECIPES[name]),
-             mean_text(mean_of_last(records[name]))]]
+             mean_text(mean_of_last(records[name]))],
+            ["over the last ten epochs", "-", "-",
+             mean_text(mean_of_last(records[name], 10))]]
     for _, start, end in STEPS:
         if end == name and start in IDEAS and start in records:
             *gains, _ = gain_cells(records, start, end)
