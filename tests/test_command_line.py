@@ -51,6 +51,8 @@ def refused(capsys):
      {"extend_data": False, "epochs": 3, "lr": 0, "wd": 0.5}),
     (convnet, "--net relu --extend-data --distort --wd 0", "dbl_conv_relu",
      {"extend_data": True, "distort": True, "wd": 0}),
+    (convnet, "--experiment distorted_data --no-distort", "distorted_data",
+     {"distort": False}),
     *[(dense, f"--{flag} {value}", "dense", {flag: value})
       for flag, limits in LIMITS.items() for value in limits],
     *[(script, f"--{flag} {value}", name, {}) for script in (dense, convnet)
