@@ -109,6 +109,8 @@ def test_the_arithmetic_of_backpropagation_is_the_scripts():
         "slope for w_l2": slopes["w_l2"], "slope for w_l1": slopes["w_l1"],
         **{f"updated_{name}": value for name, value
            in manual.train_step(manual.WEIGHTS).items()}}
+    assert (f"a_l2 grows {a_l2 * (1 - a_l2):.4f} times as much, and the cost "
+            f"changes by {2 * (a_l2 - 1):.4f} times that") in PROSE
     for name, value in values.items():
         line, = re.findall(rf"^{name} = (.*) = {value:.4f}$", TEXT, re.M)
         names = {"sigmoid": manual.sigmoid, "dz_l1": slopes["b_l1"],
