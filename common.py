@@ -182,7 +182,7 @@ def print_accuracy(accuracy, epoch_info):
 
 
 def predict(model, images):
-    """Returns model's answers (B,) int64 to images, on the CPU."""
+    """Returns the digits (B,) int64 that model reads in images, on the CPU."""
     return compute_outputs(model, images).argmax(dim=1)
 
 

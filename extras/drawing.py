@@ -30,8 +30,9 @@ BLANK = torch.zeros(1, IMAGE_WIDTH, IMAGE_WIDTH)
 
 def draw(net, scores=True):
     """Opens a window in which to draw for a net, and returns its Paper, which
-    must be kept in interactive mode. Its outputs become probabilities if they
-    are scores. Raises ScreenError if no window can be opened."""
+    must be kept in interactive mode. scores: whether the net's outputs are
+    scores, to be shown as probabilities (not so for the dense Net). Raises
+    ScreenError if no window can be opened."""
     from matplotlib import pyplot  # which looks for a screen
     with pyplot.rc_context({"toolbar": "None"}):
         figure = pyplot.figure(figsize=(8, 3.7))

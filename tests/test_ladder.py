@@ -105,7 +105,8 @@ def test_the_arithmetic_of_backpropagation_is_the_scripts():
     a_l1, a_l2 = manual.feed_forward(manual.WEIGHTS)
     values = {
         "z_l1": 1.58 * 0.8 - 0.14, "a_l1": a_l1, "z_l2": 2.45 * a_l1 - 0.11,
-        "a_l2": a_l2, "dz_l2": slopes["b_l2"], "dz_l1": slopes["b_l1"],
+        "a_l2": a_l2, "da_l2": 2 * (a_l2 - 1), "dz_l2": slopes["b_l2"],
+        "da_l1": 2.45 * slopes["b_l2"], "dz_l1": slopes["b_l1"],
         "slope for w_l2": slopes["w_l2"], "slope for w_l1": slopes["w_l1"],
         **{f"updated_{name}": value for name, value
            in manual.train_step(manual.WEIGHTS).items()}}
@@ -113,9 +114,8 @@ def test_the_arithmetic_of_backpropagation_is_the_scripts():
             f"changes by {2 * (a_l2 - 1):.4f} times that") in PROSE
     for name, value in values.items():
         line, = re.findall(rf"^{name} = (.*) = {value:.4f}$", TEXT, re.M)
-        names = {"sigmoid": manual.sigmoid, "dz_l1": slopes["b_l1"],
-                 "dz_l2": slopes["b_l2"]}
-        assert eval(line, names) == pytest.approx(value, abs=1e-4)
+        assert eval(line, {"sigmoid": manual.sigmoid, **values}
+                    ) == pytest.approx(value, abs=1e-4)
 
 
 def test_the_step_shows_what_goes_forward_and_what_comes_back():

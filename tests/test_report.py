@@ -103,8 +103,7 @@ def test_accuracies_on_shifted_images():
     image = torch.zeros(1, 1, 28, 28)
     image[..., 14, 13:16] = 1  # a line of three pixels
     loader = [(image, torch.tensor([1]))]
-    assert saved_nets.shift_accuracies(Middle(), loader, loader) == [
-        100, 50, 0, 100]
+    assert saved_nets.shift_accuracies(Middle(), loader) == [100, 50, 0]
 
 
 # Tables
@@ -125,7 +124,7 @@ def test_results_and_runs(runs, labels):
     blocks = tables.make_tables(runs, labels)
     results, all_runs = rows(blocks["results"]), rows(blocks["runs"])
     for name, cells in all_runs.items():
-        nielsen, article, last, s, tens, _, wrong, _, n = cells
+        nielsen, article, last, s, tens, _, wrong, n = cells
         assert int(n) == len(runs[name])
         if name != "dbl_conv_relu_wd0.1":
             assert float(last) == pytest.approx(
@@ -143,6 +142,15 @@ def test_results_and_runs(runs, labels):
     assert net == "`ConvNetTwoConvTwoDenseLayersWithDropout`"
     assert numbers[:2] == ["99.60", "99.64"]
     assert numbers == all_runs["double_fc_dropout_lr0.03"][:3]
+
+
+def test_the_articles_numbers_are_near_our_means(runs):
+    """But for ReLU's, which none of our runs reaches, as README.md says."""
+    for name, idea in tables.IDEAS.items():
+        if article := records.RECIPES[name].article:
+            near = abs(statistics.mean(ends(runs[name])) - article) < 0.1
+            assert near == (idea != "rectified linear units (ReLU)")
+    assert max(ends(runs["dbl_conv_relu"])) < 99.43
 
 
 def test_steps_and_rungs(runs, labels):

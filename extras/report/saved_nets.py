@@ -5,8 +5,7 @@ from copy import deepcopy
 import torch
 from torch.nn.functional import max_pool2d
 
-from common import (SHIFTS, TEST_BATCH_SIZE, compute_outputs, get_dataset,
-                    get_loader, get_test_loader, identity,
+from common import (SHIFTS, compute_outputs, get_test_loader, identity,
                     measure_accuracy)
 from extras.report.records import RECIPES, STRONG_DECAY
 from extras.runs import find_weights, load_weights
@@ -21,21 +20,18 @@ def load_net(experiment, path):
 
 def measure_shifts(folder):
     """Returns {experiment: the shift_accuracies of a published net}."""
-    train_loader = get_loader(get_dataset(), TEST_BATCH_SIZE, shuffle=False)
-    test_loader = get_test_loader()
-    return {name: shift_accuracies(load_net(name, path), test_loader,
-                                   train_loader)
+    loader = get_test_loader()
+    return {name: shift_accuracies(load_net(name, path), loader)
             for name in RECIPES if name != STRONG_DECAY
             if (path := find_weights(name, folder))}
 
 
-def shift_accuracies(net, test_loader, train_loader):
-    """Returns a net's accuracies (4,) in per cent: on test images, on them
-    moved by one and by two pixels (each way), and on training images."""
-    moved = [sum(percent_right(net, test_loader, shift, pixels)
+def shift_accuracies(net, loader):
+    """Returns a net's accuracies (3,) in per cent on a loader's images: as
+    they are, and moved by one and by two pixels (the mean of four ways)."""
+    moved = [sum(percent_right(net, loader, shift, pixels)
                  for shift in SHIFTS[1:]) / 4 for pixels in (1, 2)]
-    return [percent_right(net, test_loader), *moved,
-            percent_right(net, train_loader)]
+    return [percent_right(net, loader), *moved]
 
 
 def percent_right(net, loader, shift=identity, pixels=1):

@@ -100,9 +100,9 @@ def runs_table(records, labels):
         rows.append([name, *published(RECIPES[name]), mean_text(ends),
                      deviation_text(ends), mean_text(tens),
                      deviation_text(tens), f"{wrong.min()} to {wrong.max()}",
-                     minutes(runs), len(runs)])
+                     len(runs)])
     return table(("experiment", "Nielsen", "article", "last epoch", "s",
-                  "last ten", "s", "wrong", "minutes", "n"), rows)
+                  "last ten", "s", "wrong", "n"), rows)
 
 
 def steps_table(records):
@@ -162,8 +162,8 @@ def shifts_table(shifts):
     """Returns the table of what saved_nets.measure_shifts has measured."""
     rows = [[name, *(f"{number:.2f}" for number in measured)]
             for name, measured in shifts.items()]
-    return table(("network", "test images", "shifted by 1 pixel",
-                  "shifted by 2 pixels", "training images"), rows)
+    return table(("network", "not shifted", "shifted by 1 pixel",
+                  "shifted by 2 pixels"), rows)
 
 
 def speed_table(folder, kind):
