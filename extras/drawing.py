@@ -24,7 +24,7 @@ from extras.digits import find_digit, grey_of
 
 PEN = 0.06  # its width, as a part of the sheet's
 LIFTED = float("nan"), float("nan")
-SEVEN = (0.3, 0.78), (0.7, 0.8), (0.48, 0.2)
+SEVEN = (0.36, 0.78), (0.66, 0.8), (0.44, 0.2)
 BLANK = torch.zeros(1, IMAGE_WIDTH, IMAGE_WIDTH)
 
 

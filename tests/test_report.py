@@ -145,7 +145,7 @@ def test_results_and_runs(runs, labels):
 
 
 def test_the_articles_numbers_are_near_our_means(runs):
-    """But for ReLU's, which none of our runs reaches, as README.md says."""
+    """But for that with ReLU, above all our runs, as README.md says."""
     for name, idea in tables.IDEAS.items():
         if article := records.RECIPES[name].article:
             near = abs(statistics.mean(ends(runs[name])) - article) < 0.1
