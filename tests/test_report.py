@@ -173,19 +173,36 @@ def test_steps_and_rungs(runs, labels):
     assert len(rows(blocks["rung dense"])) == 2
 
 
-def test_other_images_would_move_most_gains_more_than_other_seeds(runs,
-                                                                  labels):
-    """The standard error over the 10,000 images, as docs/results.md says."""
-    more = []
-    for _, start, end in tables.STEPS:
+def test_what_the_results_page_says_of_gains(runs, labels):
+    """How they compare with luck with the seeds, and with the test images."""
+    more, ratios = [], {}
+    for idea, start, end in tables.STEPS:
         if {start, end} <= runs.keys():
-            gain = sum(sign * (records.predictions(runs[name]) == labels)
-                       .double().mean(dim=0)
-                       for sign, name in ((-1, start), (1, end)))
-            seeds = np.hypot(*(stats.sem(ends(runs[name], 10))
-                               for name in (start, end)))
-            more.append(100 * stats.sem(gain.numpy()) > seeds)
+            before, after = (ends(runs[name], 10) for name in (start, end))
+            seeds = np.hypot(stats.sem(before), stats.sem(after))
+            images = 100 * stats.sem(sum(
+                sign * (records.predictions(runs[name]) == labels).double()
+                .mean(dim=0) for sign, name in ((-1, start), (1, end))))
+            more.append(images > seeds)
+            ratios[idea] = (np.mean(after) - np.mean(before)) / np.hypot(
+                seeds, images)
     assert sum(more) > 0.6 * len(more)
+    assert {idea for idea, ratio in ratios.items() if ratio > 2} == {
+        "softmax and cross-entropy", "a convolution", "a second convolution",
+        "ReLU", "extended data", "dropout", "two dense layers and dropout"}
+
+
+def test_what_the_results_page_says_of_relu_and_extended_data(runs):
+    sigmoid, relu = runs["dbl_conv"], runs["dbl_conv_relu"]
+    for some in relu, [run for run in relu if run["seed"] > 4]:
+        assert stats.ttest_ind(ends(sigmoid, 10), ends(some, 10),
+                               equal_var=False).pvalue < 0.001
+    pairs = np.subtract.outer(ends(relu), ends(sigmoid))
+    assert 0.15 < (pairs < 0).mean() < 0.25
+    assert np.quantile(pairs, 0.8) > 0.17 and pairs.max() < 0.38
+    epoch_12 = [100 * run["test_accuracy"][11]
+                for run in runs["expanded_data"]]
+    assert np.mean(epoch_12) > np.mean(ends(relu, 10)) + 0.15
 
 
 def test_runs_no_better_than_chance_have_no_mean(labels):

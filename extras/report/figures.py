@@ -14,6 +14,9 @@ from extras.report.tables import IDEAS
 # Okabe and Ito chose these so that colour-blind people can tell them apart
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 YELLOW, SKY = "#E69F00", "#56B4E9"
+COLOURS = {"shallow": "0.5", "basic_conv": SKY, "dbl_conv": GREEN,
+           RELU: ORANGE, EXTENDED: YELLOW, DOUBLE: "black", FAST_FINAL: BLUE,
+           FINAL: BLUE, DISTORTED: PINK}
 
 # The logarithm of the mistakes, and back to the accuracy in per cent: as a
 # scale, the same distance halves the mistakes everywhere
@@ -66,10 +69,9 @@ def draw_dots(records):
 def draw_all(records):
     """Returns the mean accuracy by epoch of six experiments."""
     figure, axes = draw_axes("test accuracy (%)", height=5.5)
-    names = {"shallow": PINK, "basic_conv": SKY, "dbl_conv": GREEN,
-             RELU: ORANGE, EXTENDED: YELLOW, FAST_FINAL: BLUE}
-    for name, colour in names.items():
-        draw_line(axes, accuracies(records[name]).mean(axis=0), colour, name)
+    for name in ("shallow", "basic_conv", "dbl_conv", RELU, EXTENDED,
+                 FAST_FINAL):
+        draw_line(axes, accuracies(records[name]).mean(axis=0), name, name)
     axes.set_yscale("function", functions=MISTAKES)
     axes.set_yticks(ticks := (97, 98, 98.5, 99, 99.3, 99.5, 99.7),
                     map(str, ticks))
@@ -77,11 +79,11 @@ def draw_all(records):
     return figure
 
 
-def draw_line(axes, values, colour, label):
-    """Draws values by epoch, with a label at their end."""
-    axes.plot(range(1, len(values) + 1), values, colour)
-    axes.annotate(label, (len(values), values[-1]), (3, 5), color=colour,
-                  size="small", textcoords="offset points",
+def draw_line(axes, values, name, label):
+    """Draws an experiment's values by epoch, with a label at their end."""
+    axes.plot(range(1, len(values) + 1), values, COLOURS[name])
+    axes.annotate(label, (len(values), values[-1]), (3, 5), size="small",
+                  color=COLOURS[name], textcoords="offset points",
                   annotation_clip=False)
     axes.set_xlabel("epoch")
 
@@ -90,12 +92,12 @@ def draw_final(records):
     """Returns the accuracies by epoch of the final net, at both rates: those
     of each run, and their mean."""
     figure = Figure(figsize=(8, 3.5), layout="constrained")
-    for axes, name, colour in zip(figure.subplots(1, 2, sharey=True),
-                                  (FAST_FINAL, FINAL), (ORANGE, BLUE)):
+    for axes, name in zip(figure.subplots(1, 2, sharey=True),
+                          (FAST_FINAL, FINAL)):
         tests, epochs = accuracies(records[name]), RECIPES[name].epochs
-        axes.plot(range(1, epochs + 1), tests.T, colour, linewidth=0.6,
+        axes.plot(range(1, epochs + 1), tests.T, COLOURS[name], linewidth=0.6,
                   alpha=0.5)
-        axes.plot(range(1, epochs + 1), tests.mean(axis=0), colour)
+        axes.plot(range(1, epochs + 1), tests.mean(axis=0), COLOURS[name])
         axes.set(title=f"learning rate {RECIPES[name].lr}", xlabel="epoch",
                  ylabel="test accuracy (%)", ylim=(99.2, 99.75))
         axes.label_outer()
@@ -107,12 +109,11 @@ def draw_loss(records):
     """Returns the median training loss and mean test accuracy by epoch."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
-    for name, colour in {RELU: ORANGE, DOUBLE: YELLOW, FAST_FINAL: BLUE,
-                         DISTORTED: PINK}.items():
+    for name in RELU, DOUBLE, FAST_FINAL, DISTORTED:
         losses = [run["loss"] for run in records[name] if "loss" in run]
-        draw_line(above, np.median(losses, axis=0), colour,
+        draw_line(above, np.median(losses, axis=0), name,
                   f"{name} ({len(losses)})")
-        draw_line(below, accuracies(records[name]).mean(axis=0), colour, name)
+        draw_line(below, accuracies(records[name]).mean(axis=0), name, name)
     ticks = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003
     above.set(yscale="log", ylabel="training loss (logarithmic)", xlabel="")
     above.set_yticks(ticks, map(str, ticks))
