@@ -16,6 +16,7 @@ import pytorch_mnist_convnet
 import pytorch_mnist_dense
 from extras.report import diagrams
 from extras.runs import load_weights
+from test_pages import Checker
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "ladder.md"
@@ -40,14 +41,15 @@ def test_the_session(monkeypatch):
     blocks = re.findall(r"```pycon\n(.*?)```", TEXT, re.S)
     test = doctest.DocTestParser().get_doctest(
         "\n".join(blocks), {}, "ladder", str(PAGE), 0)
-    result = doctest.DocTestRunner().run(test)
+    result = doctest.DocTestRunner(Checker()).run(test)
     assert result.attempted > 50 and result.failed == 0
 
 
 def test_the_four_lines_of_a_step_are_those_of_train_epoch():
     source = inspect.getsource(common.train_epoch).replace(".to(device)", "")
-    lines = re.search(r"```python\n(loss = .*?)```", TEXT, re.S)[1]
-    places = [source.index(line.partition("#")[0].rstrip())
+    lines = re.search(r"\.\.\.     loss = .*?(?=>>>)", TEXT, re.S)[0].replace(
+        "mean_squared_error", "loss_function")
+    places = [source.index(line.strip(". ").partition("#")[0].rstrip())
               for line in lines.splitlines()]
     assert places == sorted(places) and len(places) == 4
 
@@ -84,7 +86,7 @@ def test_headings_carry_no_flags_and_links_lead_somewhere():
     prose = re.sub(r"```.*?```", "", TEXT, flags=re.S)
     assert not re.findall(r"^[-+*] |\d\*\d", prose, re.M)  # lists, italics
     figures = re.findall(r"!\[[^]]+\]\((.*?)\)", TEXT)
-    assert len(figures) == len({*figures}) == 15
+    assert len(figures) == len({*figures}) == 16
     for path in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT):
         assert (PAGE.parent / path).exists(), path
 

@@ -107,11 +107,12 @@ def draw_unit(axes, left, layer, before, a, da):
                                   boxstyle="round,pad=0.08"))
 
 
-def draw_curves(xlabel, x, *panels):
-    """Returns a figure of panels (title, {label: values of y}) over x."""
+def draw_curves(*panels):
+    """Returns a figure of panels (title, x, its name, {label: values of y}).
+    """
     figure = Figure(figsize=(8, 2.8), layout="constrained")
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, curves) in zip(grid, panels):
+    for axes, (title, x, xlabel, curves) in zip(
+            figure.subplots(1, len(panels)), panels):
         for (label, y), colour in zip(curves.items(), (BLUE, ORANGE)):
             axes.plot(x, y, colour, label=label)
         axes.set(title=title, xlabel=xlabel)
@@ -125,17 +126,22 @@ def draw_activation_functions():
     z = np.arange(-600, 601) / 100
     a, relu_slope = sigmoid(z), np.where(z == 0, np.nan, z > 0)
     return draw_curves(
-        "z", z,
-        ("sigmoid, 1 / (1 + e$^{-z}$)", {"output": a, "slope": a * (1 - a)}),
-        ("ReLU, max(0, z)", {"output": z.clip(0), "slope": relu_slope}))
+        ("sigmoid, 1 / (1 + e$^{-z}$)", z, "z",
+         {"output": a, "slope": a * (1 - a)}),
+        ("ReLU, max(0, z)", z, "z",
+         {"output": z.clip(0), "slope": relu_slope}))
 
 
 def draw_costs():
-    """Returns the two losses of an output that should be 1."""
-    a = np.linspace(0.001, 1, 1000)
-    return draw_curves("output a, which should be 1", a, (
-        "loss", {r"cross-entropy, $-\ln a$": -np.log(a),
-                 "squared error, $(a - 1)^2$": (a - 1) ** 2}))
+    """Returns the two losses of an output that should be 1: over the output
+    a, and over z, where a is the sigmoid of z."""
+    a, z = np.linspace(0.001, 1, 1000), np.linspace(-7, 7, 1000)
+    return draw_curves(*(
+        ("loss", x, name,
+         {r"cross-entropy, $-\ln a$": -np.log(output),
+          "squared error, $(a - 1)^2$": (output - 1) ** 2})
+        for x, output, name in ((a, a, "output a"),
+                                (z, sigmoid(z), "z, where a = sigmoid(z)"))))
 
 
 def draw_dropout(net, image, label):
