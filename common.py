@@ -93,7 +93,7 @@ def train_epoch(model, data_loader, loss_function, optimizer, epoch=1,
     """Trains model for an epoch; returns the mean loss of its batches. In a
     terminal or a notebook, a bar shows the time left for the whole run."""
     info, device = f"Epoch {epoch}/{num_epochs}", device_of(model)
-    batches, total = 0, torch.zeros((), dtype=torch.float32)
+    batches = total = 0
     size = length_hint(data_loader)
     model.train()
     with tqdm(data_loader, info, num_epochs * size or None, leave=False,
@@ -104,7 +104,7 @@ def train_epoch(model, data_loader, loss_function, optimizer, epoch=1,
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total = total + loss.detach()  # not +=: it may be float64
+            total += loss.detach()
             if batches % 100 == 0:
                 bar.set_postfix(loss=total.item() / batches, refresh=False)
     if batches == 0:
@@ -314,10 +314,8 @@ def get_extended_dataset(root=DATA, train=True, transform=ToTensor(),
     get_dataset. All of the training images take 235 MB.
     """
     dataset = get_dataset(root, train, transform, download)
-    images = dataset.data.repeat_interleave(len(SHIFTS), dim=0)
-    for k, move in enumerate(SHIFTS):
-        images[k::len(SHIFTS)] = move(dataset.data)
-    dataset.data = images
+    dataset.data = torch.stack([move(dataset.data) for move in SHIFTS],
+                               dim=1).flatten(0, 1)
     dataset.targets = dataset.targets.repeat_interleave(len(SHIFTS))
     return dataset
 
@@ -377,13 +375,12 @@ def find_images(dataset):
     if type(dataset) is Subset:
         found = find_images(dataset.dataset)
         items = torch.as_tensor(dataset.indices)
-        if found is None or items.dtype != torch.int64:
-            return None
-        return found[0][items], found[1][items]
-    if (type(dataset) in (MNIST, FashionMNIST, KMNIST)
-            and type(dataset.transform) is ToTensor
-            and dataset.target_transform is None
-            and dataset.data.dtype == torch.uint8):
+        if found and items.dtype == torch.int64:
+            return found[0][items], found[1][items]
+    elif (type(dataset) in (MNIST, FashionMNIST, KMNIST)
+          and type(dataset.transform) is ToTensor
+          and dataset.target_transform is None
+          and dataset.data.dtype == torch.uint8):
         return dataset.data, torch.as_tensor(dataset.targets).long()
 
 

@@ -52,10 +52,7 @@ EXPERIMENTS = {
     "shallow": Recipe(ShallowNet, 60, 0.1, 0, False, nielsen=97.80),
 }
 
-NETS = {  # values of --net, and the experiments that they stand for
-    "dense": "dense",
-    "shallow": "shallow",
-}
+NETS = {name: name for name in EXPERIMENTS}  # values of --net
 
 
 def run_network(net, num_epochs=30, lr=3.0, **options):

@@ -72,7 +72,7 @@ def run_command_line(description, nets, experiments, read_with, argv=None):
         elif args.read:
             read_pictures(parser, args.read, net, recipe.scores)
         else:
-            test_weights(parser, args, net)
+            test_network(net, make_test_loader(parser, args))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EPIPE):  # of print
             raise
@@ -108,9 +108,8 @@ def train(parser, args, recipe):
     print(f"{recipe.net_class.__name__}, " + ", ".join(
         f"{name} {decimal(value)}" for name, value in settings.items()),
         flush=True)
-    with exit_on(parser, 2, RuntimeError):
-        get_dataset(train=False)  # checks the files of both sets
-    loaders = make_train_loader(args), make_test_loader(args)
+    test_loader = make_test_loader(parser, args)
+    train_loader = make_train_loader(args)
     torch.manual_seed(args.seed)
     net, history = recipe.net_class().to(args.device), {}
     after_epoch = None
@@ -124,8 +123,8 @@ def train(parser, args, recipe):
     with exit_on(parser, 1, FloatingPointError, MemoryError,
                 torch.OutOfMemoryError):
         train_and_test_network(net, args.epochs, args.lr, args.wd,
-                               recipe.loss_function, *loaders, history,
-                               after_epoch, args.threads)
+                               recipe.loss_function, train_loader, test_loader,
+                               history, after_epoch, args.threads)
     write_files(parser, args, net.cpu(), settings, history)
     if history["test_accuracy"][-1] <= CHANCE:
         print(f"{parser.prog}: warning: the network does no better than "
@@ -144,24 +143,15 @@ def resume_run(parser, args, net, run, history):
 def write_files(parser, args, net, settings, history):
     """Writes the files that args name; if one fails, still the other."""
     failures = []
-    writers = [(args.save, lambda: save_weights(net, args.save)),
-               (args.record, lambda: write_record(net, args.record, settings,
-                                                  history))]
-    for path, write in writers:
+    for path, write, *what in ((args.save, save_weights),
+                               (args.record, write_record, settings, history)):
         try:
             if path:
-                write()
+                write(net, path, *what)
         except OSError as error:
             failures.append(str(error))
     if failures:
         parser.exit(1, f"{parser.prog}: error: {'; '.join(failures)}\n")
-
-
-def test_weights(parser, args, net):
-    """Tests a net."""
-    with exit_on(parser, 2, RuntimeError):
-        get_dataset(train=False)
-    test_network(net, make_test_loader(args))
 
 
 def read_pictures(parser, paths, net, scores):
@@ -191,10 +181,12 @@ def open_drawing(parser, net, scores):
         draw(net, scores)
 
 
-def make_test_loader(args):
+def make_test_loader(parser, args):
     """Returns a loader of the test images that args ask for."""
-    test_data = Subset(get_dataset(train=False), range(args.test_size))
-    return get_loader(test_data, TEST_BATCH_SIZE, shuffle=False)
+    with exit_on(parser, 2, RuntimeError):  # which checks the training files
+        dataset = get_dataset(train=False)  # too
+    return get_loader(Subset(dataset, range(args.test_size)), TEST_BATCH_SIZE,
+                      shuffle=False)
 
 
 def make_train_loader(args):
@@ -224,12 +216,13 @@ def make_parser(description, nets, experiments, read_with):
         + "\n".join(f"  {name:25}{recipe_text(recipe)}"
                     for name, recipe in experiments.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = [*nets.values()][0]
+    if read_with != default:
+        default += f", but {read_with} to read or draw without --load"
     training = parser.add_argument_group("training and testing")
-    which, first = training.add_mutually_exclusive_group(), [*nets][0]
+    which = training.add_mutually_exclusive_group()
     which.add_argument("--experiment", choices=experiments, metavar="NAME",
-                       help=f"one of those below; default: {nets[first]}"
-                       + f", but {read_with} to read or draw without --load"
-                       * (read_with != nets[first]))
+                       help=f"one of those below; default: {default}")
     which.add_argument("--net", choices=nets, help="short for an experiment: "
                        + ", ".join(f"{net} for {name}"
                                    for net, name in nets.items()))

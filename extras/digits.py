@@ -58,7 +58,7 @@ def read_grey(path):
                              ) from error
         except Image.DecompressionBombError as error:
             raise ValueError(f"make it smaller ({error})") from error
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, RuntimeError, SyntaxError, ValueError) as error:
             raise ValueError(f"it is damaged ({error})") from error
     deep = upright.mode[0] in "IF"  # more than 8 bits a pixel
     return grey_of_deep(upright) if deep else grey_of(upright)

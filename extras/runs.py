@@ -49,9 +49,9 @@ def load_weights(net, path):
     net.load_state_dict(weights)
 
 
-def find_weights(experiment, folder=RESULTS / "weights"):
+def find_weights(experiment):
     """Returns the path of an experiment's published weights, or None."""
-    return min(folder.glob(f"{experiment}-seed*.pt"), default=None)
+    return min(RESULTS.glob(f"weights/{experiment}-seed*.pt"), default=None)
 
 
 def check_fit(path, weights, net):
@@ -154,7 +154,7 @@ def resume(net, path, run, num_epochs, history):
                          "another file")
     then = saved.get("run", {})
     changes = [
-        f"{name} has changed" if "\n" in f"{then.get(name)}{run.get(name)}"
+        "code has changed" if name == "code"
         else f"{name} was {then.get(name)}, not {run.get(name)}"
         for name in {**then, **run} if then.get(name) != run.get(name)]
     if changes:

@@ -5,6 +5,8 @@ import torch
 from torch.utils.data import Subset
 
 import common
+from extras import command_line, runs
+from pytorch_mnist_convnet import ConvNetTwoConvTwoDenseLayersWithDropout
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +17,22 @@ def train_data():
 @pytest.fixture(scope="session")
 def test_data():
     return common.get_dataset(train=False)
+
+
+@pytest.fixture(scope="session")
+def final_net():
+    """A published network."""
+    net = ConvNetTwoConvTwoDenseLayersWithDropout()
+    runs.load_weights(net, runs.find_weights("double_fc_dropout"))
+    return net
+
+
+@pytest.fixture
+def own_folder(monkeypatch, tmp_path, train_data, test_data):
+    """An empty folder to work in; the command line need not read the data."""
+    monkeypatch.setattr(command_line, "get_dataset", lambda train=True:
+                        train_data if train else test_data)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

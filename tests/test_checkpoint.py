@@ -10,22 +10,19 @@ import torch
 
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
-from extras import command_line, runs
+from extras import runs
 
 FINAL = ["--net", "final", "--no-extend_data", "--distort",
          "--epochs", 4]  # all that draws numbers
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, train_data, test_data, tiny_test_loader):
+def run(own_folder, monkeypatch, tiny_test_loader):
     """Runs a script on thirty images, with a checkpoint."""
     def run(*flags, script=dense):
         script.main(["--epochs", 2, "--train-size", 30, "--test-size", 20,
                      "--checkpoint", "run.pt", *flags])
-    monkeypatch.setattr(command_line, "get_dataset", lambda train=True:
-                        train_data if train else test_data)
     monkeypatch.setattr(runs, "get_test_loader", lambda: tiny_test_loader)
-    monkeypatch.chdir(tmp_path)
     return run
 
 

@@ -23,11 +23,7 @@ LIMITS = {"epochs": (1, 10**9), "seed": (0, 2**63 - 1), "threads": (1, 1024),
           "train_size": (1, 60000), "test_size": (1, 10000)}
 
 
-@pytest.fixture(autouse=True)
-def data_read_once(monkeypatch, tmp_path, train_data, test_data):
-    monkeypatch.setattr(command_line, "get_dataset", lambda train=True:
-                        train_data if train else test_data)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture
@@ -55,10 +51,10 @@ def refused(capsys):
      {"distort": False}),
     *[(dense, f"--{flag} {value}", "dense", {flag: value})
       for flag, limits in LIMITS.items() for value in limits],
-    *[(script, f"--{flag} {value}", name, {}) for script in (dense, convnet)
-      for flag, names in (("experiment", zip(*2 * [script.EXPERIMENTS])),
-                          ("net", script.NETS.items()))
-      for value, name in names]])
+    *[(script, f"--experiment {name}", name, {})
+      for script in (dense, convnet) for name in script.EXPERIMENTS],
+    *[(script, f"--net {net}", name, {})
+      for script in (dense, convnet) for net, name in script.NETS.items()]])
 def test_flags(monkeypatch, script, argv, name, changes):
     seen, recipe = [], script.EXPERIMENTS[name]
     monkeypatch.setattr(command_line, "train", lambda *args: seen.extend(

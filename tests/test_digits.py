@@ -11,18 +11,11 @@ import common
 import pytorch_mnist_convnet as convnet
 import pytorch_mnist_dense as dense
 from extras.digits import read_digit
-from extras.runs import RESULTS, load_weights, save_weights
+from extras.runs import RESULTS, save_weights
 
 FINAL = RESULTS / "weights" / "double_fc_dropout-seed0.pt"
 FOLDER = Path(__file__).parent / "digits"
 SEVEN = FOLDER / "7.jpg"  # grey, chalk on a board
-
-
-@pytest.fixture(scope="module")
-def net():
-    net = convnet.ConvNetTwoConvTwoDenseLayersWithDropout()
-    load_weights(net, FINAL)
-    return net
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +25,7 @@ def drawn():
 
 
 @pytest.fixture
-def answer(tmp_path, net):
+def answer(tmp_path, final_net):
     """Returns a function that reads a picture (PIL, or an array of grey)."""
     def read(picture, kind="png", **options):
         if isinstance(picture, np.ndarray):
@@ -41,7 +34,7 @@ def answer(tmp_path, net):
         image = read_digit(tmp_path / f"picture.{kind}")
         assert image.shape == (1, 28, 28) and image.dtype == torch.float32
         assert image.min() >= 0 and image.max() <= 1
-        return common.predict(net, image[None]).item()
+        return common.predict(final_net, image[None]).item()
     return read
 
 

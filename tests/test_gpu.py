@@ -78,11 +78,11 @@ def test_testing_leaves_the_training_as_it_is(tiny_train_loader,
 @pytest.mark.parametrize("script, net", NETS)
 def test_a_published_net_answers_as_on_a_processor(script, net, test_data):
     experiment = script.NETS[net]
-    files = [*(runs.RESULTS / "weights").glob(f"{experiment}-seed*.pt")]
-    if not files:
+    weights = runs.find_weights(experiment)
+    if weights is None:
         pytest.skip(f"no weights of {experiment} are published")
     model = script.EXPERIMENTS[experiment].net_class()
-    runs.load_weights(model, files[0])
+    runs.load_weights(model, weights)
     (images, _), = common.get_loader(test_data, 10_000, shuffle=False)
     here = common.predict(model, images)
     there = common.predict(model.to("cuda"), images)

@@ -31,7 +31,7 @@ def runs(labels):
 
 @pytest.fixture(scope="module")
 def drawn(runs, test_data):
-    return report.draw_figures(runs, test_data, ROOT)
+    return report.draw_figures(runs, test_data)
 
 
 def rows(table):

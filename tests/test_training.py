@@ -355,13 +355,6 @@ def test_what_is_not_a_loader(which, test_data):
             train(net, batches, **{which: data})
 
 
-def test_a_loader_without_batches():
-    with pytest.raises(ValueError, match="Epoch 1/2: the training .* empty"):
-        train(dense.ShallowNet(), [], 2)
-    with pytest.raises(ValueError, match="test loader is empty"):
-        train(dense.ShallowNet(), random_batches(1), 2, test_loader=[])
-
-
 @pytest.mark.parametrize("net", [
     nn.Sequential(nn.Flatten(), nn.Unflatten(1, (784, 1))), nn.Flatten(0),
     nn.Flatten(0, 2)], ids=["column", "vector", "rows"])

@@ -16,25 +16,26 @@ from extras.report.records import (DOUBLE, FINAL, RECIPES, predictions,
                                    read_records)
 from extras.report.saved_nets import (compute_activations, load_net,
                                       measure_shifts, most_varied_map)
-from extras.runs import RESULTS, write_whole
+from extras.runs import RESULTS, find_weights, write_whole
 
+ROOT = RESULTS.parent
 PAGES = "README.md", "docs/ladder.md", "docs/results.md"
 
 
-def main(root=RESULTS.parent):
-    """Writes the pages and figures of the project in the folder root."""
-    test_data, results = get_dataset(train=False), root / "results"
-    records = read_records(results / "runs", test_data.targets)
+def main():
+    """Writes the pages and figures."""
+    test_data = get_dataset(train=False)
+    records = read_records(RESULTS / "runs", test_data.targets)
     blocks = {
         **tables.make_tables(records, test_data.targets),
-        "shifts": tables.shifts_table(measure_shifts(results / "weights")),
-        "steps timed": tables.speed_table(results / "speed", "a step"),
-        "tests timed": tables.speed_table(results / "speed", "a test")}
-    contents = {page: fill_in(root / page, blocks) for page in PAGES}
-    for name, figure in draw_figures(records, test_data, root).items():
+        "shifts": tables.shifts_table(measure_shifts()),
+        "steps timed": tables.speed_table(RESULTS / "speed", "a step"),
+        "tests timed": tables.speed_table(RESULTS / "speed", "a test")}
+    contents = {page: fill_in(ROOT / page, blocks) for page in PAGES}
+    for name, figure in draw_figures(records, test_data).items():
         contents[f"docs/figures/{name}.png"] = figures.png(figure)
     for path, content in contents.items():
-        write_whole(root / path, content)
+        write_whole(ROOT / path, content)
 
 
 def fill_in(page, blocks):
@@ -50,12 +51,12 @@ def fill_in(page, blocks):
     return filled.encode()
 
 
-def draw_figures(records, test_data, root):
+def draw_figures(records, test_data):
     """Returns {name: figure} of all figures."""
-    net = load_net(FINAL, root / "results" / "weights" / f"{FINAL}-seed0.pt")
+    net = load_net(FINAL, find_weights(FINAL))
     answers, seven = predictions(records[FINAL])[0], test_data[0][0]
     five = get_dataset()[0][0]
-    paths = [root / "tests" / "digits" / f"{n}.jpg" for n in range(10)]
+    paths = [ROOT / "tests" / "digits" / f"{n}.jpg" for n in range(10)]
     return {"dots": figures.draw_dots(records),
             "all": figures.draw_all(records),
             "final": figures.draw_final(records),

@@ -108,8 +108,7 @@ def draw_unit(axes, left, layer, before, a, da):
 
 
 def draw_curves(*panels):
-    """Returns a figure of panels (title, x, its name, {label: values of y}).
-    """
+    """Returns a figure of panels (title, x, its name, {label: y})."""
     figure = Figure(figsize=(8, 2.8), layout="constrained")
     for axes, (title, x, xlabel, curves) in zip(
             figure.subplots(1, len(panels)), panels):
@@ -135,13 +134,14 @@ def draw_activation_functions():
 def draw_costs():
     """Returns the two losses of an output that should be 1: over the output
     a, and over z, where a is the sigmoid of z."""
+    def losses(a):
+        return {r"cross-entropy, $-\ln a$": -np.log(a),
+                "squared error, $(a - 1)^2$": (a - 1) ** 2}
+
     a, z = np.linspace(0.001, 1, 1000), np.linspace(-7, 7, 1000)
-    return draw_curves(*(
-        ("loss", x, name,
-         {r"cross-entropy, $-\ln a$": -np.log(output),
-          "squared error, $(a - 1)^2$": (output - 1) ** 2})
-        for x, output, name in ((a, a, "output a"),
-                                (z, sigmoid(z), "z, where a = sigmoid(z)"))))
+    return draw_curves(
+        ("loss", a, "output a", losses(a)),
+        ("loss", z, "z, where a = sigmoid(z)", losses(sigmoid(z))))
 
 
 def draw_dropout(net, image, label):

@@ -24,7 +24,7 @@ MISTAKES = (lambda accuracy: -np.log(np.maximum(100 - accuracy, 0.01)),
             lambda logarithm: 100 - np.exp(-logarithm))
 
 
-def draw_axes(ylabel, height=4.5):
+def draw_axes(ylabel, height):
     """Returns a figure, and its axes with quiet grid lines."""
     figure = Figure(figsize=(8, height), layout="constrained")
     axes = figure.subplots()

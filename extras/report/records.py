@@ -12,7 +12,6 @@ RECIPES = {**dense.EXPERIMENTS, **convnet.EXPERIMENTS}  # rows of all tables
 RELU, EXTENDED = "dbl_conv_relu", "expanded_data"
 DOUBLE, DISTORTED = "expanded_data_double_fc", "distorted_data"
 FINAL, FAST_FINAL = "double_fc_dropout", "double_fc_dropout_lr0.03"
-STRONG_DECAY = "dbl_conv_relu_wd0.1"
 
 
 def read_records(folder, labels):

@@ -7,7 +7,7 @@ from torch.nn.functional import max_pool2d
 
 from common import (SHIFTS, compute_outputs, get_test_loader, identity,
                     measure_accuracy)
-from extras.report.records import RECIPES, STRONG_DECAY
+from extras.report.records import RECIPES
 from extras.runs import find_weights, load_weights
 
 
@@ -18,29 +18,25 @@ def load_net(experiment, path):
     return net
 
 
-def measure_shifts(folder):
+def measure_shifts():
     """Returns {experiment: the shift_accuracies of a published net}."""
     loader = get_test_loader()
     return {name: shift_accuracies(load_net(name, path), loader)
-            for name in RECIPES if name != STRONG_DECAY
-            if (path := find_weights(name, folder))}
+            for name in RECIPES if name != "dbl_conv_relu_wd0.1"
+            if (path := find_weights(name))}
 
 
 def shift_accuracies(net, loader):
     """Returns a net's accuracies (3,) in per cent on a loader's images: as
     they are, and moved by one and by two pixels (the mean of four ways)."""
-    moved = [sum(percent_right(net, loader, shift, pixels)
-                 for shift in SHIFTS[1:]) / 4 for pixels in (1, 2)]
-    return [percent_right(net, loader), *moved]
+    def percent_right(move):
+        return 100 * measure_accuracy(net, (
+            (move(images), labels) for images, labels in loader))
 
-
-def percent_right(net, loader, shift=identity, pixels=1):
-    """Returns a net's accuracy in per cent on images that are shifted."""
-    def move(images, labels):
-        for _ in range(pixels):
-            images = shift(images)
-        return images, labels
-    return 100 * measure_accuracy(net, (move(*batch) for batch in loader))
+    once = sum(percent_right(shift) for shift in SHIFTS[1:])
+    twice = sum(percent_right(lambda images: shift(shift(images)))
+                for shift in SHIFTS[1:])
+    return [percent_right(identity), once / 4, twice / 4]
 
 
 @torch.no_grad()
