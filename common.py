@@ -15,6 +15,7 @@ These words mean the same in every file of this project.
 import time
 from collections import namedtuple
 from contextlib import contextmanager
+from math import ceil
 from operator import length_hint
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,7 +42,7 @@ def train_and_test_network(net, num_epochs=60, lr=0.1, wd=0,
                            history=None, after_epoch=None, threads=1):
     """Trains net by gradient descent, on MNIST by default, and tests it after
     every epoch and at the end. Returns the accuracies; see train_network.
-    Computes with that many threads; None keeps torch's setting."""
+    threads: of the processor; None keeps torch's setting."""
     train_loader = get_train_loader() if train_loader is None else train_loader
     test_loader = get_test_loader() if test_loader is None else test_loader
     sgd = PlainSGD(net.parameters(), lr, wd)
@@ -216,7 +217,8 @@ def testing(model):
 
 
 def check_labels(labels, count):
-    """Returns labels (count,) as int64; raises ValueError for others."""
+    """Returns labels (count,) as int64. Raises ValueError if they have another
+    shape, or are not a tensor of integers."""
     if (not isinstance(labels, torch.Tensor) or labels.is_floating_point()
             or labels.shape != (count,)):
         raise ValueError(f"labels must be integers of shape ({count},), as "
@@ -357,7 +359,7 @@ class MemoryLoader:
         self.batch_size, self.shuffle = batch_size, shuffle
 
     def __len__(self):
-        return -(-len(self.data) // self.batch_size)
+        return ceil(len(self.data) / self.batch_size)
 
     def __iter__(self):
         size, dtype = self.batch_size, torch.get_default_dtype()

@@ -16,8 +16,7 @@ maps with x.flatten(1), as x.view fails.
 import torch
 from torch import max_pool2d, nn, relu, sigmoid
 
-from common import Recipe
-from common import train_and_test_network  # noqa: F401, for the REPL
+from common import Recipe, train_and_test_network  # noqa: F401, for the REPL
 
 
 class ConvNetSimple(nn.Module):
@@ -37,7 +36,7 @@ class ConvNetSimple(nn.Module):
 
 class ConvNetTwoConvLayers(nn.Module):
     """Two convolutions and one hidden layer; 85,670 parameters."""
-    act = staticmethod(sigmoid)  # without staticmethod, act would get self
+    act = staticmethod(sigmoid)  # or a Python function would get self
 
     def __init__(self):
         super().__init__()

@@ -87,7 +87,8 @@ def original_test(net, loader):
 
 def seconds(function, *args):
     """Returns how long a call takes, with its output suppressed."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with (contextlib.redirect_stdout(io.StringIO()),
+          contextlib.redirect_stderr(io.StringIO())):
         wait_for_gpu()
         start = time.perf_counter()
         function(*args)

@@ -14,7 +14,7 @@ place is a pair (x, y), in pixels from the middle of the image, rightward and
 downward; the places of the pixels run from -13.5 to 13.5.
 """
 
-from math import radians
+from math import ceil, radians
 
 import torch
 from torch.nn.functional import grid_sample
@@ -32,24 +32,23 @@ MIDDLE = (IMAGE_WIDTH - 1) / 2  # of an image, in pixels from its first
 
 class DistortedLoader:
     """A loader of (images, labels) batches, shuffled, whose images are
-    distorted; the last batch may be smaller.
+    distorted, in batches of ten; the last may be smaller.
 
     Takes any map-style dataset of images (1, 28, 28). Each epoch draws a new
     order and new distortions from torch's global random generator.
     """
-    def __init__(self, dataset, batch_size=BATCH_SIZE):
-        # about 1,000 images at once take less time
-        self.blocks = get_loader(dataset,
-                                 max(1000 // batch_size, 1) * batch_size)
-        self.batch_size, self.count = batch_size, len(dataset)
+    def __init__(self, dataset):
+        # distorting 1,000 images at once takes less time
+        self.blocks = get_loader(dataset, 100 * BATCH_SIZE)
+        self.count = len(dataset)
 
     def __len__(self):
-        return -(-self.count // self.batch_size)
+        return ceil(self.count / BATCH_SIZE)
 
     def __iter__(self):
-        size = self.batch_size
         for images, labels in self.blocks:
-            yield from zip(distort(images).split(size), labels.split(size))
+            yield from zip(distort(images).split(BATCH_SIZE),
+                           labels.split(BATCH_SIZE))
 
 
 def distort(images):
