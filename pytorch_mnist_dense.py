@@ -65,7 +65,8 @@ def run_network(net, num_epochs=30, lr=3.0, **options):
 def main(argv=None):
     """Runs the command line argv (default: sys.argv[1:])."""
     from extras.command_line import run_command_line
-    run_command_line("Trains and tests a dense network.", NETS, EXPERIMENTS,
+    run_command_line("Trains and tests a dense network. (Convolutional ones "
+                     "are in pytorch_mnist_convnet.py.)", NETS, EXPERIMENTS,
                      read_with="dense", argv=argv)
 
 

@@ -210,8 +210,8 @@ def what_is_kept(args):
 def make_parser(description, nets, experiments, read_with):
     """Returns the parser of a script's flags."""
     parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False,
-        usage="%(prog)s [--read PICTURE ...] [flags]  (see --help)",
+        allow_abbrev=False, usage="%(prog)s [--read PICTURE ...] [flags]  "
+        f"(see --help)\n{description}",
         epilog="experiments, and the settings that flags can change:\n"
         + "\n".join(f"  {name:25}{recipe_text(recipe)}"
                     for name, recipe in experiments.items()),
@@ -257,8 +257,8 @@ def add_switches(parser):
     parser.add_argument("--device", default="cpu",
                         choices=("cpu", "cuda", "mps"), help="default: cpu, "
                         "as in the published runs; cuda is an NVIDIA GPU, mps "
-                        "an Apple GPU. With batches of ten, a GPU helps "
-                        "little, and slows down the dense nets")
+                        "an Apple GPU. With batches of ten, a GPU speeds up "
+                        "the larger nets, and slows down the dense ones")
 
 
 def flag(name):

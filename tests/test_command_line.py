@@ -29,13 +29,13 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 @pytest.fixture
 def refused(capsys):
     """Runs a script that must end with a status; returns its last line, which
-    nothing precedes but argparse's usage."""
+    nothing precedes but the usage, of two lines."""
     def refused(status, script, *argv):
         with pytest.raises(SystemExit) as stop:
             script.main(argv)
         assert stop.value.code == status
-        usage, line = ["", *capsys.readouterr().err.splitlines()][-2:]
-        assert usage == "" or usage.startswith("usage: ")
+        *usage, line = capsys.readouterr().err.strip().splitlines()
+        assert not usage or usage[0].startswith("usage: ") and len(usage) == 2
         return line
     return refused
 
@@ -70,6 +70,14 @@ def test_flags(monkeypatch, script, argv, name, changes):
         "device": "cpu", **changes}
     assert (found, threads) == (recipe, expected["threads"])
     assert {name: getattr(args, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("script, name, other", [
+    (convnet, "dense", dense), (dense, "dbl_conv", convnet)])
+def test_an_experiment_of_the_other_script(capsys, script, name, other):
+    with pytest.raises(SystemExit):
+        script.main(["--experiment", name])
+    assert Path(other.__file__).name in capsys.readouterr().err
 
 
 def test_the_nets_and_the_help(capsys):

@@ -137,6 +137,8 @@ def test_results_and_runs(runs, labels):
             sum(int(digit) != label for digit, label
                 in zip(run["predictions"], labels.tolist()))
             for run in runs[name]))
+    assert f"from {all_runs['dbl_conv_relu'][6]} images wrong" in " ".join(
+        (ROOT / "docs/ladder.md").read_text("utf-8").split())
     experiment, *numbers, n, _, net = results["dropout"]
     assert experiment == "`double_fc_dropout_lr0.03`"
     assert net == "`ConvNetTwoConvTwoDenseLayersWithDropout`"
@@ -187,9 +189,10 @@ def test_what_the_results_page_says_of_gains(runs, labels):
             ratios[idea] = (np.mean(after) - np.mean(before)) / np.hypot(
                 seeds, images)
     assert sum(more) > 0.6 * len(more)
-    assert {idea for idea, ratio in ratios.items() if ratio > 2} == {
-        "softmax and cross-entropy", "a convolution", "a second convolution",
-        "ReLU", "extended data", "dropout", "two dense layers and dropout"}
+    assert ratios["a convolution"] > 10
+    for idea in ("softmax and cross-entropy", "a second convolution", "ReLU",
+                 "extended data", "dropout"):
+        assert 2 < ratios[idea] < 4
 
 
 def test_what_the_results_page_says_of_relu_and_extended_data(runs):

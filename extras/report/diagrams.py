@@ -140,8 +140,8 @@ def draw_costs():
 
     a, z = np.linspace(0.001, 1, 1000), np.linspace(-7, 7, 1000)
     return draw_curves(
-        ("loss", a, "output a", losses(a)),
-        ("loss", z, "z, where a = sigmoid(z)", losses(sigmoid(z))))
+        ("loss over a", a, "output a", losses(a)),
+        ("loss over z", z, "z, where a = sigmoid(z)", losses(sigmoid(z))))
 
 
 def draw_dropout(net, image, label):
