@@ -203,6 +203,12 @@ def test_what_the_results_page_says_of_relu_and_extended_data(runs):
     pairs = np.subtract.outer(ends(relu), ends(sigmoid))
     assert 1 / 8 < (pairs < 0).mean() < 1 / 5
     assert np.quantile(pairs, 0.8) > 0.17 and pairs.max() < 0.38
+    dips = {name: [any(test < statistics.median(tests[k - 10:k]) - 0.002
+                       for k, test in enumerate(tests) if k >= 30)
+                   for tests in (run["test_accuracy"] for run in runs[name])]
+            for name in runs if name.startswith("dbl_conv_relu")}
+    assert sum(dips["dbl_conv_relu"]) > 10
+    assert not any(dips["dbl_conv_relu_wd0"] + dips["dbl_conv_relu_wd0.00002"])
     epoch_12 = [100 * run["test_accuracy"][11]
                 for run in runs["expanded_data"]]
     assert np.mean(epoch_12) > np.mean(ends(relu, 10)) + 0.15
