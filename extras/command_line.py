@@ -183,8 +183,8 @@ def open_drawing(parser, net, scores):
 
 def make_test_loader(parser, args):
     """Returns a loader of the test images that args ask for."""
-    with exit_on(parser, 2, RuntimeError):  # which checks the training files
-        dataset = get_dataset(train=False)  # too
+    with exit_on(parser, 2, RuntimeError):
+        dataset = get_dataset(train=False)  # checks the training files, too
     return get_loader(Subset(dataset, range(args.test_size)), TEST_BATCH_SIZE,
                       shuffle=False)
 
